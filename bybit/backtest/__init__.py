@@ -1,0 +1,1 @@
+"""The simulation: pure, no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""SQL in and out: the only place that knows a database."""

@@ -1,0 +1,1 @@
+"""Strategies: from candles to target exposure, one file each."""

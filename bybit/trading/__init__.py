@@ -1,0 +1,1 @@
+"""Room for the live engine, which trades what graduated; empty today."""

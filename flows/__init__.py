@@ -1,0 +1,1 @@
+"""What runs: order and fan-out, nothing else."""

@@ -1,0 +1,1 @@
+"""Steps: retries, naming and repeatability of one unit of work."""

@@ -1,0 +1,1 @@
+"""Is it true? Data, strategies and the gates between stages."""
