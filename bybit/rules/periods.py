@@ -1,5 +1,6 @@
 """Spans of time: half-open, UTC, and the arithmetic of what is still missing."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -103,7 +104,7 @@ class Period:
         grain = timedelta(days=1) if step >= timedelta(days=2) else timedelta(milliseconds=1)
         cuts = [self.start + step * i for i in range(1, n_parts)]
         bounds = [self.start, *(_EPOCH + (cut - _EPOCH) // grain * grain for cut in cuts), self.end]
-        return [Period(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [Period(a, b) for a, b in itertools.pairwise(bounds)]
 
     def __str__(self) -> str:
         """Return e.g. ``2024-01-01..2024-04-01``; times only where they are not midnight."""
@@ -135,7 +136,5 @@ def subtract_spans(wanted: Iterable[Span], known: Iterable[Span]) -> list[Span]:
     """Return the parts of ``wanted`` that no span of ``known`` covers, sorted."""
     rest = merge_spans(wanted)
     for start, end in merge_spans(known):
-        rest = [
-            part for a, b in rest for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]
-        ]
+        rest = [part for a, b in rest for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]]
     return rest
