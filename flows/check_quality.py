@@ -1,0 +1,40 @@
+"""Quality: may the stored data be used?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.events import emit_event
+
+from bybit.rules.periods import Period
+from tasks.quality import check_parquet, check_symbol_data
+from tasks.stored import stored_symbols
+
+
+@flow(name="check-quality")
+def check_quality(symbol: str, interval: str = "15m") -> bool:
+    """Check everything that is stored of one symbol, and tell the next flow when it may be used."""
+    plans = stored_symbols([symbol], interval, None)
+    reports = [report for plan in plans for report in check_symbol_data(plan)]
+    passed = all(report["passed"] for report in reports)
+    if passed:
+        emit_event(
+            event="quality.passed",
+            resource={"prefect.resource.id": f"quality.{symbol}"},
+            payload={"symbol": symbol, "interval": interval},
+        )
+    return passed
+
+
+def check_stored(
+    symbols: Sequence[str], interval: str, period: Period | None, *, allow_gaps: bool
+) -> list[dict[str, Any]]:
+    """Check stored series by hand, without a Prefect server; all symbols of the store when none is named."""
+    plans = stored_symbols(symbols, interval, period)
+    return [report for plan in plans for report in check_symbol_data.fn(plan, allow_gaps)]
+
+
+def check_files(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Check Parquet files of candles or funding."""
+    return [check_parquet(file) for file in files]

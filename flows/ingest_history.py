@@ -1,0 +1,77 @@
+"""Ingestion: the series of some symbols, fetched where something is missing."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from prefect import flow
+from prefect.events import emit_event
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from bybit.rules.periods import Period
+from tasks.candles import ingest_candles
+from tasks.funding import ingest_funding
+from tasks.instruments import ingest_instruments
+from tasks.market import LIVE_URL, plan_symbols
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, checked_strategies
+
+Progress = Callable[[str], None]
+
+
+@flow(name="ingest-history", task_runner=ThreadPoolTaskRunner(max_workers=4))
+def ingest_history(symbols: list[str], interval: str = "15m", days: int = 90, base_url: str = LIVE_URL) -> dict[str, Any]:
+    """Fetch candles, mark prices and funding of ``symbols`` as far as they are missing, then tell the next flow."""
+    source = Source(kind="live" if base_url == LIVE_URL else "url", base_url=base_url)
+    request = PipelineRequest(
+        symbols=tuple(symbols), interval=interval, lookback=timedelta(days=days), strategies=checked_strategies(())
+    )
+    reports = fetch(source, plan_symbols(source, request))
+    for symbol in symbols:
+        emit_event(
+            event="candles.ingested",
+            resource={"prefect.resource.id": f"candles.{symbol}"},
+            payload={"symbol": symbol, "interval": interval, "days": days},
+        )
+    return {"series": reports}
+
+
+def fetch(source: Source, symbols: Sequence[SymbolPlan]) -> list[dict[str, Any]]:
+    """Ingest every series of ``symbols`` at the venue's own pace; return one report a series."""
+    ingest_instruments(source.base_url, [symbol.symbol for symbol in symbols])
+    fetches = []
+    for symbol in symbols:
+        fetches.append(ingest_candles.submit(source.base_url, symbol.symbol, "last", symbol.interval, symbol.candles))
+        if symbol.mark is not None and symbol.mark_interval is not None:
+            fetches.append(
+                ingest_candles.submit(source.base_url, symbol.symbol, "mark", symbol.mark_interval, symbol.mark)
+            )
+        if symbol.funding is not None:
+            fetches.append(ingest_funding.submit(source.base_url, symbol.symbol, symbol.funding))
+    wait(fetches)
+    return [fetch.result() for fetch in fetches]
+
+
+def ingest_series(
+    base_url: str | None,
+    symbols: Sequence[str],
+    interval: str,
+    period: Period,
+    prices: Sequence[str],
+    *,
+    funding: bool,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Do one ingestion by hand, without a Prefect server; return one report a series."""
+    url, span = base_url or LIVE_URL, Span.of(period)
+    progress("instruments and margin ladders")
+    ingest_instruments.fn(url, symbols)
+    reports = []
+    for symbol in symbols:
+        for price in prices:
+            progress(f"{symbol} {price} {interval}")
+            reports.append(ingest_candles.fn(url, symbol, price, interval, span))
+        if funding:
+            progress(f"{symbol} funding")
+            reports.append(ingest_funding.fn(url, symbol, span))
+    return reports

@@ -1,0 +1,30 @@
+"""The main job: ingest, quality, back-tests, gates, report."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.ingest_history import fetch
+from flows.run_backtests import fan_out
+from tasks.gates import judge_strategies
+from tasks.market import plan_symbols
+from tasks.plans import PipelineRequest, Source
+from tasks.quality import check_symbol_data
+from tasks.report import assemble, publish, write_report
+
+
+@flow(name="run-pipeline", task_runner=ThreadPoolTaskRunner(max_workers=4))
+def run_pipeline(source: Source, request: PipelineRequest) -> dict[str, Any]:
+    """Take strategies from a source of market data to a verdict at every gate; return the run's summary."""
+    symbols = plan_symbols(source, request)
+    ingest = fetch(source, symbols)
+    quality = [check.result() for check in check_symbol_data.map(symbols, allow_gaps=request.terms.allow_gaps)]
+    usable = [symbol for symbol, reports in zip(symbols, quality, strict=True) if all(r["passed"] for r in reports)]
+    results, remarks = fan_out(request.matrix(usable))
+    decisions = judge_strategies(request.strategies, request.tiers, results)
+    checks = [report for reports in quality for report in reports]
+    summary = assemble(source, request, ingest, checks, results, decisions, remarks)
+    page = write_report(summary)
+    publish(summary, page)
+    return summary

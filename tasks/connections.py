@@ -1,0 +1,44 @@
+"""One store and one client for all tasks of a process, so that they share one pool and one rate limit."""
+
+from functools import lru_cache
+from typing import Any
+
+from bybit.client.rest import BybitClient
+from bybit.history.manager import HistoricalDataManager
+from bybit.store.engine import Store, open_store
+from tasks.settings import settings
+
+
+def store() -> Store:
+    """Return this process's store, opened and migrated on first use."""
+    return _store(settings().database_url)
+
+
+def client(base_url: str) -> BybitClient:
+    """Return this process's client of one v5 endpoint; no keys, public data only."""
+    return _client(base_url)
+
+
+def history(base_url: str) -> HistoricalDataManager:
+    """Return the door to the past that fetches from ``base_url`` and keeps in this process's store."""
+    return HistoricalDataManager(client(base_url), store())
+
+
+def is_retryable(_task: Any, _run: Any, state: Any) -> bool:
+    """Return whether a failed task may be tried again: the error itself knows."""
+    try:
+        state.result()
+    except Exception as error:  # noqa: BLE001 - any error is asked, none is swallowed: Prefect raises it again
+        return bool(getattr(error, "retryable", False))
+    return False
+
+
+# A second thread asking at the same moment would open a second pool: these are called first from the main thread.
+@lru_cache(maxsize=4)
+def _store(url: str) -> Store:
+    return open_store(url)
+
+
+@lru_cache(maxsize=8)
+def _client(base_url: str) -> BybitClient:
+    return BybitClient(base_urls=[base_url])

@@ -1,0 +1,108 @@
+"""Gates: what the results say about every strategy, kept with the decisions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from prefect import task
+
+from bybit.rules.errors import InvalidInput
+from tasks.connections import store
+from validation.gates import Decision, GateConfig, StrategyGraduationManager
+from validation.stages import DecisionRecord
+
+Row = dict[str, Any]
+
+
+@task(task_run_name="gates")
+def judge_strategies(strategies: Sequence[str], tiers: Sequence[str], results: Sequence[Row]) -> list[Row]:
+    """Judge every strategy on the results given, at every fee tier asked; return the decisions as plain values.
+
+    Append-only: a repeat appends an equal decision. A strategy without a single result is judged too, and held.
+    """
+    manager = _manager(tiers)
+    return [
+        _plain(manager.evaluate(name, [_evidence(row) for row in results if row["strategy"] == name]))
+        for name in strategies
+    ]
+
+
+def judge_stored(tiers: Sequence[str] = ("vip0",)) -> list[Row]:
+    """Judge every strategy of the store on its newest runs; return the decisions as plain values."""
+    return [_plain(decision) for decision in _manager(tiers).evaluate_all_strategies()]
+
+
+def list_stages() -> list[Row]:
+    """Return where every strategy with a record stands."""
+    return [
+        {
+            "strategy": name,
+            "stage": state.stage.value,
+            "verdict": state.evaluation.verdict if state.evaluation else None,
+            "decided_by": state.evaluation.decided_by if state.evaluation else None,
+            "decided_at": state.evaluation.decided_at.isoformat() if state.evaluation else None,
+            "waits_for_a_person": state.review is not None,
+        }
+        for name, state in _manager().list_stages().items()
+    ]
+
+
+def decisions(strategy: str) -> list[Row]:
+    """Return every decision on one strategy, oldest first.
+
+    Raises
+    ------
+    InvalidInput
+        When there is none.
+    """
+    records = _manager().history(strategy)
+    if not records:
+        known = ", ".join(_manager().list_stages()) or "none yet: perpflow run makes the first"
+        raise InvalidInput(f"no decision on {strategy!r} is recorded; strategies with a record: {known}")
+    return [_plain_record(record) for record in records]
+
+
+def newest_decision(strategy: str) -> Row:
+    """Return the newest decision on one strategy; ``InvalidInput`` when there is none."""
+    return decisions(strategy)[-1]
+
+
+def review(strategy: str, answer: Literal["approve", "reject"], reviewer: str, reason: str, evidence: str) -> Row:
+    """Record a person's answer to the open review of ``strategy``; return the decision that was written.
+
+    Raises
+    ------
+    ApprovalRefused
+        When no review is open, or it is about other evidence.
+    """
+    manager = _manager()
+    answer_with = manager.approve if answer == "approve" else manager.reject
+    answer_with(strategy, evidence_hash=evidence, decided_by=reviewer, reason=reason)
+    return newest_decision(strategy)
+
+
+def _manager(tiers: Sequence[str] = ("vip0",)) -> StrategyGraduationManager:
+    return StrategyGraduationManager(store(), GateConfig(tiers=tuple(tiers)))
+
+
+def _evidence(row: Row) -> Row:
+    # The gates ask whether a run was refused together with its figures.
+    return row | {"metrics": row["metrics"] | {"refused": row["refused"]}}
+
+
+def _plain(decision: Decision) -> Row:
+    return {
+        "strategy": decision.strategy,
+        "verdict": decision.verdict.value,
+        "from_stage": decision.stage.value,
+        "to_stage": decision.to_stage.value,
+        "gates": [asdict(gate) for gate in decision.gates],
+        "evidence_hash": decision.evidence_hash,
+        "decided_by": "perpflow",
+    }
+
+
+def _plain_record(record: DecisionRecord) -> Row:
+    plain = asdict(record) | {"decided_at": record.decided_at.isoformat(), "gates": record.reasons}
+    del plain["reasons"]
+    return plain

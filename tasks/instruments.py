@@ -1,0 +1,19 @@
+"""Instruments: contract rules and margin ladders as the venue states them today, kept as dated rows."""
+
+from collections.abc import Sequence
+
+from prefect import task
+
+from bybit.rules.candles import Category
+from tasks.connections import history, is_retryable
+
+
+@task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=is_retryable, task_run_name="instruments")
+def ingest_instruments(base_url: str, symbols: Sequence[str]) -> None:
+    """Store contract rules and margin ladders of ``symbols``.
+
+    Idempotent: a row is keyed by symbol and day; an unchanged rule is not written twice.
+    """
+    door = history(base_url)
+    door.ingest_instruments(Category.LINEAR, symbols)
+    door.ingest_risk_tiers(symbols)

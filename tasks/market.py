@@ -1,0 +1,176 @@
+"""Where market data comes from: the live venue, a sandbox started for the run, or any v5 endpoint."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+from prefect import task
+
+from bybit.client.errors import BybitError
+from bybit.client.rest import BybitClient
+from bybit.rules.candles import Category, Interval, PriceType, check_symbol
+from bybit.rules.errors import InvalidInput
+from bybit.rules.periods import Period, utc
+from bybit.sandbox.server import SandboxConfig, serve
+from bybit.sandbox.tape import TapeSpans, tape_spans
+from tasks.connections import client
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan
+from tasks.processes import ProcessFailed, Supervised
+
+LIVE_URL = "https://api.bybit.com"
+_LIVE_ANSWERS_WITHIN_S = 4.0
+_SANDBOX_READY_WITHIN_S = 60.0
+_DEFAULT_LOOKBACK = timedelta(days=90)
+_DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+@contextmanager
+def open_source(wanted: str, tape: str | None, home: Path) -> Iterator[Source]:
+    """Yield the source ``wanted`` (auto, live, sandbox or a URL); a sandbox lives as long as the block.
+
+    ``auto`` is the live venue when it answers and no tape is asked for, else the sandbox.
+
+    Raises
+    ------
+    InvalidInput
+        For any other word, or a tape together with a source that cannot replay it.
+    """
+    if wanted not in ("auto", "live", "sandbox") and "://" not in wanted:
+        raise InvalidInput(f"source {wanted!r} is unknown: use auto, live, sandbox or the URL of a v5 endpoint")
+    if tape is not None and wanted not in ("auto", "sandbox"):
+        raise InvalidInput(f"a tape is replayed by the sandbox: --source {wanted} cannot use {tape}")
+    if "://" in wanted:
+        yield Source(kind="url", base_url=wanted.rstrip("/"))
+    elif wanted == "live" or (wanted == "auto" and tape is None and live_answers()):
+        yield Source(kind="live", base_url=LIVE_URL)
+    else:
+        with _sandbox(tape, home) as source:
+            yield source
+
+
+def live_answers() -> bool:
+    """Return whether Bybit's main host tells its time to this machine within a few seconds."""
+    probe = BybitClient(testnet=False, base_urls=[LIVE_URL], max_seconds=_LIVE_ANSWERS_WITHIN_S)
+    try:
+        probe.server_time()
+    except BybitError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+@contextmanager
+def _sandbox(tape: str | None, home: Path) -> Iterator[Source]:
+    folder = _tape_folder(tape)
+    command = [sys.executable, "-m", "flows.cli", "sandbox", "--port", "0", "--tape", str(folder or "synthetic")]
+    with Supervised(command, home / "logs" / "sandbox.log", capture_stdout=True) as process:
+        line = process.read_line(_SANDBOX_READY_WITHIN_S)
+        try:
+            ready = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise ProcessFailed(f"the sandbox said {line[:200]!r} instead of its ready line") from error
+        yield Source(
+            kind="sandbox",
+            base_url=ready["url"],
+            tape=str(folder) if folder else None,
+            assumptions=tuple(ready["assumptions"]),
+        )
+
+
+def serve_sandbox(*, port: int, tape: str | None, now: datetime | None, latency_ms: int, seed: int) -> None:
+    """Serve the local exchange in the foreground until it is told to stop."""
+    serve(SandboxConfig(tape=_tape_folder(tape), port=port, now=now, latency_ms=latency_ms, seed=seed))
+
+
+def _tape_folder(tape: str | None) -> Path | None:
+    if tape in (None, "", "synthetic"):
+        return None
+    folder = Path(str(tape)).resolve()
+    if not folder.exists():
+        raise InvalidInput(f"tape {tape} is not there: give a folder with klines/ and funding/, or 'synthetic'")
+    return folder
+
+
+@task(task_run_name="plan-symbols")
+def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
+    """Decide what to fetch: every symbol's series and the span of each. Reads only."""
+    interval = Interval.parse(request.interval)
+    if source.tape is not None:
+        return _plans_of_tape(tape_spans(Path(source.tape)), request, interval)
+    venue = client(source.base_url)
+    now = venue.server_time()
+    end = utc(interval.floor_ms(int(now.timestamp() * 1000)))
+    start = utc(interval.floor_ms(int((end - (request.lookback or _DEFAULT_LOOKBACK)).timestamp() * 1000)))
+    plans = []
+    for symbol in request.symbols or _DEFAULT_SYMBOLS:
+        listed = venue.get_instruments(Category.LINEAR, symbol)
+        if not listed:
+            raise InvalidInput(f"{symbol} is not a linear contract of {source.base_url}")
+        launch = listed[0].launch_time
+        span = Span.of(Period(max(start, launch) if launch else start, end))
+        plans.append(
+            SymbolPlan(
+                symbol=symbol,
+                interval=interval.value,
+                candles=span,
+                mark_interval=interval.value,
+                mark=span,
+                funding=span,
+            )
+        )
+    return plans
+
+
+def _plans_of_tape(spans: TapeSpans, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
+    plans = [plan for symbol in request.symbols or spans.symbols if (plan := _plan_of_tape(spans, symbol, interval))]
+    planned = {plan.symbol for plan in plans}
+    if absent := [symbol for symbol in request.symbols if symbol not in planned]:
+        raise InvalidInput(
+            f"the tape has no {interval.value} candles of {', '.join(absent)}, nor finer ones to build them from;"
+            f" it has {', '.join(spans.symbols)}"
+        )
+    if not request.symbols:
+        # Whatever cannot be charged funding or liquidated is left out when nobody asked for it by name.
+        plans = [plan for plan in plans if plan.mark is not None and plan.funding is not None]
+    if not plans:
+        raise InvalidInput(f"no symbol of the tape has {interval.value} candles, mark prices and funding together")
+    if request.lookback is None:
+        return plans
+    start = max(plan.candles.end for plan in plans) - request.lookback
+    return [cut for plan in plans if (cut := _cut(plan, start)) is not None]
+
+
+def _plan_of_tape(spans: TapeSpans, symbol: str, interval: Interval) -> SymbolPlan | None:
+    check_symbol(symbol)
+    candles = spans.candles(symbol, PriceType.LAST, interval)
+    if candles is None:
+        return None
+    order = list(Interval)
+    hour = max(order.index(Interval.HOUR_1), order.index(interval))
+    marks = ((i, spans.candles(symbol, PriceType.MARK, i)) for i in order[order.index(interval) : hour + 1])
+    mark_interval, mark = next(((i, span) for i, span in marks if span is not None), (None, None))
+    funding = spans.funding(symbol)
+    return SymbolPlan(
+        symbol=symbol,
+        interval=interval.value,
+        candles=Span.of(candles),
+        mark_interval=mark_interval.value if mark_interval else None,
+        mark=Span.of(mark) if mark else None,
+        funding=Span.of(funding) if funding else None,
+    )
+
+
+def _cut(plan: SymbolPlan, start: datetime) -> SymbolPlan | None:
+    def later(span: Span | None) -> Span | None:
+        if span is None or span.end <= start:
+            return None
+        return Span(start=max(span.start, start), end=span.end)
+
+    candles = later(plan.candles)
+    if candles is None:
+        return None
+    return plan.model_copy(update={"candles": candles, "mark": later(plan.mark), "funding": later(plan.funding)})

@@ -1,0 +1,180 @@
+"""What a run is asked to do, as typed parameters that the Prefect UI shows as a form."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bybit.rules.candles import Interval, check_symbol
+from bybit.rules.errors import InvalidInput
+from bybit.rules.periods import Period
+from bybit.strategies.registry import registry
+
+
+class Plan(BaseModel):
+    """Base of every plan: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+P = TypeVar("P", bound=Plan)
+
+
+class Span(Plan):
+    """A half-open period [start, end), UTC."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, period: Period) -> "Span":
+        """Return ``period`` as a parameter."""
+        return cls(start=period.start, end=period.end)
+
+    @property
+    def period(self) -> Period:
+        """The same span in the words of the rules."""
+        return Period(self.start, self.end)
+
+
+class Source(Plan):
+    """Where the market data of a run comes from."""
+
+    kind: Literal["live", "sandbox", "url"]
+    base_url: str
+    tape: str | None = Field(default=None, description="folder that the sandbox replays; None: synthetic or live")
+    assumptions: tuple[str, ...] = Field(default=(), description="what the sandbox had to assume")
+
+    def __str__(self) -> str:
+        """Return the source in words, for the first line of a run and its report."""
+        if self.kind == "live":
+            return f"live public market data of {self.base_url}"
+        if self.kind == "url":
+            return f"v5 endpoint {self.base_url}"
+        what = "a seeded synthetic market" if self.tape is None else f"the recorded tape {self.tape}"
+        return f"local sandbox with {what} (not the live exchange)"
+
+
+class SymbolPlan(Plan):
+    """The series of one symbol: what to fetch and over which span.
+
+    ``mark`` and ``funding`` are None where the source has none: a back-test then refuses the symbol, or uses the
+    fallback asked for by name.
+    """
+
+    symbol: str
+    interval: str
+    candles: Span
+    mark_interval: str | None
+    mark: Span | None
+    funding: Span | None
+
+    @property
+    def usable(self) -> Period | None:
+        """The span that every series of the symbol covers, or None."""
+        period: Period | None = self.candles.period
+        for other in (self.mark, self.funding):
+            if other is not None and period is not None:
+                period = period.overlap(other.period)
+        return period
+
+
+MarkPolicy = Literal["exact", "coarser", "last"]
+FundingPolicy = Literal["recorded", "zero"]
+
+
+class BacktestTerms(Plan):
+    """The terms under which every back-test of a run trades. None of them has a hidden default in the engine."""
+
+    initial_capital: float = Field(default=10_000.0, gt=0, description="USDT, split evenly over the symbols")
+    leverage: float = Field(default=5.0, ge=1, description="isolated margin leverage set on the venue")
+    slippage_rate: float = Field(default=0.0002, ge=0, lt=0.05, description="fraction of price lost by a taker")
+    mark_policy: MarkPolicy = Field(
+        default="coarser",
+        description="exact: mark candles of the same interval or refuse; coarser: a longer mark interval, decided "
+        "against the account and counted; last: last price stands in, counted",
+    )
+    funding_policy: FundingPolicy = Field(default="recorded", description="zero only by name; it is counted")
+    allow_gaps: bool = Field(default=False, description="trade over recorded holes, counted in the result")
+
+
+class MatrixPlan(Plan):
+    """Which strategies, fee tiers and periods a run fans out over."""
+
+    symbols: tuple[SymbolPlan, ...]
+    strategies: tuple[str, ...]
+    tiers: tuple[str, ...] = ("vip0", "vip2", "vip5")
+    n_periods: int = Field(default=4, ge=1, le=120)
+    terms: BacktestTerms = BacktestTerms()
+
+
+class BacktestCase(Plan):
+    """One cell of the matrix: a strategy at one fee tier over one period, all its symbols inside."""
+
+    strategy: str
+    tier: str
+    span: Span
+    symbols: tuple[SymbolPlan, ...]
+    terms: BacktestTerms
+
+    @property
+    def name(self) -> str:
+        """What a reader sees in the UI."""
+        return f"{self.strategy}-{self.tier}-{self.span.period}"
+
+
+class PipelineRequest(Plan):
+    """What one run of the main job is asked for."""
+
+    symbols: tuple[str, ...] = Field(default=(), description="empty: what the tape holds, else three large ones")
+    interval: str = "15m"
+    lookback: timedelta | None = Field(default=None, description="how far back; a whole tape, else 90 days")
+    strategies: tuple[str, ...]
+    tiers: tuple[str, ...] = ("vip0", "vip2", "vip5")
+    n_periods: int = Field(default=4, ge=1, le=120)
+    terms: BacktestTerms = BacktestTerms()
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_shaped(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_symbol(symbol) for symbol in symbols)
+
+    @field_validator("interval")
+    @classmethod
+    def _interval_is_served(cls, interval: str) -> str:
+        return Interval.parse(interval).value
+
+    def matrix(self, symbols: Sequence[SymbolPlan]) -> MatrixPlan:
+        """Return the matrix of this request over the symbols that may be used."""
+        return MatrixPlan(
+            symbols=tuple(symbols),
+            strategies=self.strategies,
+            tiers=self.tiers,
+            n_periods=self.n_periods,
+            terms=self.terms,
+        )
+
+
+def checked(kind: type[P], **fields: Any) -> P:
+    """Return a plan made of what a person typed.
+
+    Raises
+    ------
+    InvalidInput
+        Names the field, what was found and what is expected.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        texts = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+        raise InvalidInput("; ".join(texts)) from error
+
+
+def checked_strategies(names: Sequence[str]) -> tuple[str, ...]:
+    """Return ``names``, or all strategies when empty; an unknown one raises ``InvalidInput``."""
+    known = registry()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidInput(f"no strategy is called {', '.join(unknown)}: there are {', '.join(known)}")
+    return tuple(names) or tuple(known)
