@@ -2,7 +2,8 @@
 
 PerpflowError
 ├── InvalidInput              what the caller gave cannot be used
-│   └── NotEstablished        nobody knows: no fee row, no risk tier, no rate for that date
+│   ├── NotEstablished        nobody knows: no fee row, no risk tier, no rate for that date
+│   └── UnsupportedMarginMode the ledger does not know cross or portfolio margin yet
 ├── BybitError                the venue or the way to it           bybit.client.errors
 ├── StoreError                the database                         bybit.store.errors
 ├── BacktestError             the simulation refuses               bybit.backtest.errors
@@ -24,3 +25,7 @@ class InvalidInput(PerpflowError, ValueError):
 
 class NotEstablished(InvalidInput, LookupError):
     """The fact asked for is not known for that date: refused rather than extrapolated."""
+
+
+class UnsupportedMarginMode(InvalidInput):
+    """A margin mode that this version cannot account for; nothing was done."""
