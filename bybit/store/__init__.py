@@ -2,8 +2,11 @@
 
 from bybit.store.candles import WriteCount
 from bybit.store.coverage import AFTER_DELISTING, BEFORE_LISTING, REJECTED, VENUE_EMPTY, Hole
+from bybit.store.decisions import DecisionRecord
 from bybit.store.evidence import Conflict, Rejected
 from bybit.store.leases import Lease
+from bybit.store.quality import QualityRecord
+from bybit.store.runs import RunRecord
 from bybit.store.series import FundingKey
 from bybit.store.store import Store, open_store
 
@@ -13,10 +16,13 @@ __all__ = [
     "REJECTED",
     "VENUE_EMPTY",
     "Conflict",
+    "DecisionRecord",
     "FundingKey",
     "Hole",
     "Lease",
+    "QualityRecord",
     "Rejected",
+    "RunRecord",
     "Store",
     "WriteCount",
     "open_store",

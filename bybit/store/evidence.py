@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
 from sqlalchemy import Connection, select
 
 from bybit.rules.periods import to_ms, utc
@@ -15,11 +16,10 @@ from bybit.store.series import AnyKey, SeriesTable
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two different rows for one time; ``kept`` was stored, ``other`` was not. Both as the venue wrote them."""
+    """Different rows for one time, as the venue wrote them; none of them was stored on the strength of that reply."""
 
     time: datetime
-    kept: str
-    other: str
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ConflictTable:
         query = select(conflicts_table).where(table.series_id == (self._series.find(key) or -1))
         query = query.order_by(table.time_ms, table.id)
         rows = self._database.read(lambda connection: connection.execute(query).all())
-        return [Conflict(utc(row.time_ms), row.kept, row.other) for row in rows]
+        return [Conflict(utc(row.time_ms), tuple(orjson.loads(row.rows))) for row in rows]
 
 
 class RejectedTable:
@@ -80,7 +80,8 @@ def note_conflicts(
 ) -> None:
     """Keep conflicts in the caller's transaction."""
     rows = [
-        {"series_id": series_id, "time_ms": to_ms(found.time), "kept": found.kept, "other": found.other}
+        # Sorted, so that the same contradiction seen in another order is the same.
+        {"series_id": series_id, "time_ms": to_ms(found.time), "rows": orjson.dumps(sorted(found.rows)).decode()}
         for found in conflicts
     ]
     if rows:

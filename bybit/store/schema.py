@@ -131,10 +131,9 @@ conflicts = Table(
     Column("id", _ROW_ID, primary_key=True),
     _series_id(),
     Column("time_ms", BigInteger, nullable=False),
-    Column("kept", Text, nullable=False),
-    Column("other", Text, nullable=False),
+    Column("rows", Text, nullable=False),
     Column("found_at_ms", BigInteger, nullable=False),
-    UniqueConstraint("series_id", "time_ms", "kept", "other", name="conflicts_once"),
+    UniqueConstraint("series_id", "time_ms", "rows", name="conflicts_once"),
 )
 
 rejected_rows = Table(
@@ -195,12 +194,13 @@ risk_tiers = Table(
 fee_eras = Table(
     "fee_eras",
     metadata,
+    # Which contracts an era is limited to is part of what it is, and too long for a key: its digest stands for it.
+    Column("era_key", Text, primary_key=True),
     Column("market", Text, nullable=False),
     Column("tier", Text, nullable=False),
     Column("valid_from_ms", BigInteger, nullable=False),
     Column("valid_to_ms", BigInteger, nullable=True),
-    *(Column(name, Text, nullable=False) for name in ("maker", "taker", "source", "confidence")),
-    PrimaryKeyConstraint("market", "tier", "valid_from_ms"),
+    *(Column(name, Text, nullable=False) for name in ("maker", "taker", "source", "confidence", "symbols")),
 )
 
 backtest_runs = Table(

@@ -8,9 +8,15 @@ from typing import Self
 from bybit.store.candles import CandleTable
 from bybit.store.coverage import CoverageTable
 from bybit.store.database import Database
+from bybit.store.decisions import DecisionTable
 from bybit.store.evidence import ConflictTable, RejectedTable
+from bybit.store.fees import FeeTable
 from bybit.store.funding import FundingTable
+from bybit.store.instruments import InstrumentTable
 from bybit.store.leases import LeaseTable
+from bybit.store.margin import RiskTierTable
+from bybit.store.quality import QualityTable
+from bybit.store.runs import RunTable
 from bybit.store.series import SeriesTable
 
 
@@ -30,6 +36,12 @@ class Store:
         self.funding = FundingTable(database, self.series)
         self.conflicts = ConflictTable(database, self.series)
         self.rejected = RejectedTable(database, self.series)
+        self.instruments = InstrumentTable(database)
+        self.risk_tiers = RiskTierTable(database)
+        self.fees = FeeTable(database)
+        self.runs = RunTable(database)
+        self.quality = QualityTable(database)
+        self.decisions = DecisionTable(database)
 
     @property
     def address(self) -> str:

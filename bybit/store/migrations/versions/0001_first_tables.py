@@ -90,9 +90,9 @@ def upgrade() -> None:
         _row_id(),
         _series_id(),
         *_ms("time_ms"),
-        *_text("kept", "other"),
+        *_text("rows"),
         *_ms("found_at_ms"),
-        sa.UniqueConstraint("series_id", "time_ms", "kept", "other", name="conflicts_once"),
+        sa.UniqueConstraint("series_id", "time_ms", "rows", name="conflicts_once"),
     )
     op.create_table(
         "rejected_rows",
@@ -131,11 +131,11 @@ def _dated_rules() -> None:
     )
     op.create_table(
         "fee_eras",
+        sa.Column("era_key", sa.Text(), primary_key=True),
         *_text("market", "tier"),
         *_ms("valid_from_ms"),
         *_ms("valid_to_ms", nullable=True),
-        *_text("maker", "taker", "source", "confidence"),
-        sa.PrimaryKeyConstraint("market", "tier", "valid_from_ms"),
+        *_text("maker", "taker", "source", "confidence", "symbols"),
     )
 
 
