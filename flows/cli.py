@@ -104,9 +104,7 @@ def sandbox(
         from bybit.rules.periods import parse_time as instant
         from tasks.market import serve_sandbox
 
-        serve_sandbox(
-            port=port, tape=tape, now=instant(now) if now else None, latency_ms=latency_ms, seed=seed
-        )
+        serve_sandbox(port=port, tape=tape, now=instant(now) if now else None, latency_ms=latency_ms, seed=seed)
 
 
 @app.command()

@@ -82,7 +82,9 @@ class Console:
         """Show what was fetched, series by series."""
         table = Table(*("series", "rows", "written", "requests", "seconds", "holes", "still missing"))
         for r in reports:
-            missing = ", ".join(r["missing"][:3]) + (f" and {len(r['missing']) - 3} more" if len(r["missing"]) > 3 else "")
+            missing = ", ".join(r["missing"][:3]) + (
+                f" and {len(r['missing']) - 3} more" if len(r["missing"]) > 3 else ""
+            )
             cells = (r["series"], r["rows"], r["rows_written"], r["requests"], r["seconds"], r["n_holes"], missing)
             table.add_row(*map(str, cells))
         self._out.print(table)
@@ -109,7 +111,9 @@ class Console:
         """Show every strategy's stage."""
         table = Table("strategy", "stage", "newest decision", "decided by", "when")
         for r in rows:
-            table.add_row(r["strategy"], r["stage"], r["verdict"] or "none", r["decided_by"] or "", r["decided_at"] or "")
+            table.add_row(
+                r["strategy"], r["stage"], r["verdict"] or "none", r["decided_by"] or "", r["decided_at"] or ""
+            )
         self._out.print(table)
         self._json({"strategies": rows})
 
@@ -145,7 +149,9 @@ class Console:
         self.say(f"\n[bold]{decision['strategy']}[/bold]  [{colour}]{decision['verdict']}[/{colour}]  {stages}")
         for gate in decision["gates"]:
             if every_gate or not gate["passed"]:
-                self.say(f"  {'[green]pass[/green]' if gate['passed'] else '[red]no[/red]  '} {gate['name']}: {gate['reason']}")
+                self.say(
+                    f"  {'[green]pass[/green]' if gate['passed'] else '[red]no[/red]  '} {gate['name']}: {gate['reason']}"
+                )
         if good and not every_gate:
             self.say("  every gate passed")
 

@@ -20,7 +20,9 @@ Progress = Callable[[str], None]
 
 
 @flow(name="ingest-history", task_runner=ThreadPoolTaskRunner(max_workers=4))
-def ingest_history(symbols: list[str], interval: str = "15m", days: int = 90, base_url: str = LIVE_URL) -> dict[str, Any]:
+def ingest_history(
+    symbols: list[str], interval: str = "15m", days: int = 90, base_url: str = LIVE_URL
+) -> dict[str, Any]:
     """Fetch candles, mark prices and funding of ``symbols`` as far as they are missing, then tell the next flow."""
     source = Source(kind="live" if base_url == LIVE_URL else "url", base_url=base_url)
     request = PipelineRequest(

@@ -18,8 +18,23 @@ from tasks.stored import common_span, stored_symbols
 def run_backtests(request: PipelineRequest, span: Span | None = None) -> list[dict[str, Any]]:
     """Fan out strategy x fee tier x period over the stored data; return one row each, then tell the next flow."""
     rows, _ = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, span.period if span else None)))
-    emit_event(event="backtests.finished", resource={"prefect.resource.id": "backtests.matrix"}, payload={"rows": len(rows)})
+    _announce(len(rows))
     return rows
+
+
+@flow(name="run-symbol", task_runner=ThreadPoolTaskRunner(max_workers=4))
+def run_symbol(symbol: str, interval: str = "15m") -> list[dict[str, Any]]:
+    """Fan out every strategy over fee tiers and periods on the stored data of one symbol, then tell the next flow."""
+    request = PipelineRequest(symbols=(symbol,), interval=interval, strategies=checked_strategies(()))
+    rows, _ = fan_out(request.matrix(stored_symbols([symbol], interval, None)))
+    _announce(len(rows))
+    return rows
+
+
+def _announce(n_rows: int) -> None:
+    emit_event(
+        event="backtests.finished", resource={"prefect.resource.id": "backtests.matrix"}, payload={"rows": n_rows}
+    )
 
 
 def fan_out(plan: MatrixPlan) -> tuple[list[dict[str, Any]], list[str]]:

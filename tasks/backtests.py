@@ -106,9 +106,7 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     )
 
 
-def _run_key(
-    case: BacktestCase, strategy: Strategy, markets: Sequence[MarketData], schedule: FeeSchedule
-) -> str:
+def _run_key(case: BacktestCase, strategy: Strategy, markets: Sequence[MarketData], schedule: FeeSchedule) -> str:
     content = {
         "case": case.model_dump(mode="json"),
         "params": strategy.describe(),

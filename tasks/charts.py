@@ -31,7 +31,13 @@ def equity(rows: Sequence[Row]) -> alt.VConcatChart:
     multiple of that capital, so a line that steps back to 1 shows where a period begins.
     """
     frame = pd.concat([_daily(row) for row in rows], ignore_index=True)
-    colour = alt.Color("tier:N", title="fee tier", scale=alt.Scale(range=_TIER_COLOURS), sort=_order(rows, "tier"))
+    colour = alt.Color(
+        "tier:N",
+        title=None,
+        scale=alt.Scale(range=_TIER_COLOURS),
+        sort=_order(rows, "tier"),
+        legend=alt.Legend(orient="top", symbolType="stroke", symbolOpacity=1.0, symbolStrokeWidth=2),
+    )
     base = alt.Chart(frame).encode(x=alt.X("time:T", title=None, axis=alt.Axis(format="%b %Y", grid=False)))
     line = base.mark_line(strokeWidth=1.4).encode(
         y=alt.Y("equity:Q", title="equity / capital", scale=alt.Scale(zero=False)),
@@ -68,9 +74,8 @@ def heat_map(rows: Sequence[Row]) -> alt.FacetChart:
     cells = base.mark_rect(stroke="white", strokeWidth=2).encode(
         color=alt.Color(
             "net_return:Q",
-            title="net return",
-            scale=alt.Scale(domain=[-extent, 0, extent], range=["#c2410c", "#f8fafc", "#1d4ed8"]),
-            legend=alt.Legend(format="+.0%"),
+            scale=alt.Scale(domain=[-extent, 0, extent], range=["#c2410c", "#f8fafc", "#1d4ed8"], interpolate="rgb"),
+            legend=None,
         )
     )
     text = base.mark_text(fontSize=11).encode(
@@ -78,13 +83,13 @@ def heat_map(rows: Sequence[Row]) -> alt.FacetChart:
         color=alt.condition(f"abs(datum.net_return) > {0.6 * extent}", alt.value("white"), alt.value(_INK)),
     )
     n_periods, n_tiers = frame["period"].nunique(), frame["tier"].nunique()
-    chart = (cells + text).properties(width=max(110 * n_periods, 220), height=28 * n_tiers)
+    chart = (cells + text).properties(width=min(max(200 * n_periods, 300), 900), height=28 * n_tiers)
     facet = chart.facet(
         row=alt.Row(
             "strategy:N",
             title=None,
             sort=_order(rows, "strategy"),
-            header=alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold", labelFontSize=12),
+            header=alt.Header(labelOrient="top", labelAnchor="start", labelFontWeight="bold", labelFontSize=12),
         ),
         spacing=10,
     )
@@ -114,7 +119,9 @@ def waterfall(rows: Sequence[Row]) -> alt.LayerChart:
         y=alt.Y("low:Q", title="USDT"), y2="high:Q", color=alt.Color("kind:N", scale=colours, legend=None)
     )
     frame["above"] = frame[["low", "high"]].max(axis=1)
-    labels = base.mark_text(dy=-7, fontSize=11, color=_INK).encode(y="above:Q", text=alt.Text("amount:Q", format="+,.0f"))
+    labels = base.mark_text(dy=-7, fontSize=11, color=_INK).encode(
+        y="above:Q", text=alt.Text("amount:Q", format="+,.0f")
+    )
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=_MUTED).encode(y="zero:Q")
     return _styled((bars + labels + zero).properties(width=420, height=270))
 
@@ -150,7 +157,8 @@ def _order(rows: Sequence[Row], name: str) -> list[str]:
 
 def _styled(chart: Any) -> Any:
     return (
-        chart.configure(font="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif", background="white")
+        # Text is measured while the picture is drawn, without the reader's fonts: the padding takes up the difference.
+        chart.configure(font="Helvetica, Arial, sans-serif", background="white", padding=14)
         .configure_view(stroke=None)
         .configure_axis(gridColor=_GRID, domainColor=_GRID, tickColor=_GRID, labelColor=_MUTED, titleColor=_MUTED)
         .configure_legend(labelColor=_MUTED, titleColor=_MUTED)

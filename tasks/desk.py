@@ -154,5 +154,3 @@ def _file() -> Path:
     home = settings().home
     home.mkdir(parents=True, exist_ok=True)
     return home / "desk.json"
-
-

@@ -11,19 +11,22 @@ from prefect import task
 
 from bybit.client.errors import BybitError
 from bybit.client.rest import BybitClient
-from bybit.rules.candles import Category, Interval, PriceType, check_symbol
+from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, utc
+from bybit.sandbox.market import Market, Window
 from bybit.sandbox.server import SandboxConfig, serve
-from bybit.sandbox.tape import TapeSpans, tape_spans
+from bybit.sandbox.tape import load_tape
 from tasks.connections import client
-from tasks.plans import PipelineRequest, Source, Span, SymbolPlan
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, mark_intervals
 from tasks.processes import ProcessFailed, Supervised
 
 LIVE_URL = "https://api.bybit.com"
 _LIVE_ANSWERS_WITHIN_S = 4.0
 _SANDBOX_READY_WITHIN_S = 60.0
 _DEFAULT_LOOKBACK = timedelta(days=90)
+# A tape is history: all of it lies before this instant.
+_EVER_MS = 4_102_444_800_000
 _DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -100,7 +103,7 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     """Decide what to fetch: every symbol's series and the span of each. Reads only."""
     interval = Interval.parse(request.interval)
     if source.tape is not None:
-        return _plans_of_tape(tape_spans(Path(source.tape)), request, interval)
+        return _plans_of_tape(load_tape(Path(source.tape)), request, interval)
     venue = client(source.base_url)
     now = venue.server_time()
     end = utc(interval.floor_ms(int(now.timestamp() * 1000)))
@@ -125,13 +128,14 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     return plans
 
 
-def _plans_of_tape(spans: TapeSpans, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
-    plans = [plan for symbol in request.symbols or spans.symbols if (plan := _plan_of_tape(spans, symbol, interval))]
+def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
+    recorded = [instrument.symbol for instrument in tape.instruments(Category.LINEAR, _EVER_MS)]
+    plans = [plan for symbol in request.symbols or recorded if (plan := _plan_of_tape(tape, symbol, interval))]
     planned = {plan.symbol for plan in plans}
     if absent := [symbol for symbol in request.symbols if symbol not in planned]:
         raise InvalidInput(
             f"the tape has no {interval.value} candles of {', '.join(absent)}, nor finer ones to build them from;"
-            f" it has {', '.join(spans.symbols)}"
+            f" it holds {', '.join(recorded)}"
         )
     if not request.symbols:
         # Whatever cannot be charged funding or liquidated is left out when nobody asked for it by name.
@@ -144,24 +148,40 @@ def _plans_of_tape(spans: TapeSpans, request: PipelineRequest, interval: Interva
     return [cut for plan in plans if (cut := _cut(plan, start)) is not None]
 
 
-def _plan_of_tape(spans: TapeSpans, symbol: str, interval: Interval) -> SymbolPlan | None:
+def _plan_of_tape(tape: Market, symbol: str, interval: Interval) -> SymbolPlan | None:
     check_symbol(symbol)
-    candles = spans.candles(symbol, PriceType.LAST, interval)
+    candles = _candle_span(tape, SeriesKey(Category.LINEAR, symbol, PriceType.LAST, interval))
     if candles is None:
         return None
-    order = list(Interval)
-    hour = max(order.index(Interval.HOUR_1), order.index(interval))
-    marks = ((i, spans.candles(symbol, PriceType.MARK, i)) for i in order[order.index(interval) : hour + 1])
+    marks = (
+        (i, _candle_span(tape, SeriesKey(Category.LINEAR, symbol, PriceType.MARK, i))) for i in mark_intervals(interval)
+    )
     mark_interval, mark = next(((i, span) for i, span in marks if span is not None), (None, None))
-    funding = spans.funding(symbol)
     return SymbolPlan(
         symbol=symbol,
         interval=interval.value,
-        candles=Span.of(candles),
+        candles=candles,
         mark_interval=mark_interval.value if mark_interval else None,
-        mark=Span.of(mark) if mark else None,
-        funding=Span.of(funding) if funding else None,
+        mark=mark,
+        funding=_funding_span(tape, symbol),
     )
+
+
+def _candle_span(tape: Market, key: SeriesKey) -> Span | None:
+    oldest = tape.candles(key, Window(0, None, 1), _EVER_MS)
+    newest = tape.candles(key, Window(None, None, 1), _EVER_MS)
+    if not len(newest):
+        return None
+    return Span.of(Period.from_ms(int(oldest[0, 0]), key.interval.close_ms(int(newest[-1, 0]))))
+
+
+def _funding_span(tape: Market, symbol: str) -> Span | None:
+    oldest = tape.funding(Category.LINEAR, symbol, Window(0, None, 1), _EVER_MS)
+    newest = tape.funding(Category.LINEAR, symbol, Window(None, None, 1), _EVER_MS)
+    if not newest:
+        return None
+    # The settlement itself belongs to the span, and the rate accrued over the hours before it.
+    return Span(start=oldest[0].funding_time, end=newest[-1].funding_time + timedelta(milliseconds=1))
 
 
 def _cut(plan: SymbolPlan, start: datetime) -> SymbolPlan | None:

@@ -39,7 +39,9 @@ def plan_cases(plan: MatrixPlan) -> tuple[list[BacktestCase], list[str]]:
         remarks.append(f"No symbol covers {', '.join(empty)} whole: no back-test there.")
     uncertain = FeeSchedule.builtin().uncertain(span)
     if uncertain:
-        remarks.append(f"Fee rates are uncertain in {', '.join(str(p) for p in uncertain)} (see the fee table's source).")
+        remarks.append(
+            f"Fee rates are uncertain in {', '.join(str(p) for p in uncertain)} (see the fee table's source)."
+        )
     return [
         BacktestCase(strategy=strategy, tier=tier, span=Span.of(period), symbols=symbols, terms=plan.terms)
         for strategy in plan.strategies

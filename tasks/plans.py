@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bybit.rules.candles import Interval, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
-from bybit.strategies.registry import registry
+from bybit.strategies import registry
 
 
 class Plan(BaseModel):
@@ -178,3 +178,10 @@ def checked_strategies(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise InvalidInput(f"no strategy is called {', '.join(unknown)}: there are {', '.join(known)}")
     return tuple(names) or tuple(known)
+
+
+def mark_intervals(interval: Interval) -> list[Interval]:
+    """Return where mark candles for ``interval`` are looked for, in order: the same length, then up to an hour."""
+    order = list(Interval)
+    first = order.index(interval)
+    return order[first : max(order.index(Interval.HOUR_1), first) + 1]

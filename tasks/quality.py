@@ -1,13 +1,16 @@
 """Quality: may the stored data of one symbol be used?"""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
+from bybit.store.quality import QualityRecord
 from tasks.connections import store
-from tasks.plans import SymbolPlan
-from validation.data import QualityReport, check_candles, check_funding
+from tasks.plans import Span, SymbolPlan
+from validation.data import QualityReport, check_candles, check_file, check_funding
 
 
 @task(task_run_name="quality-{symbol.symbol}")
@@ -17,46 +20,41 @@ def check_symbol_data(symbol: SymbolPlan, allow_gaps: bool = False) -> list[dict
     Reads and appends only, so repeating adds a second, equal record and changes nothing else. Failing is the
     caller's decision: a report says ``passed``, it does not raise.
     """
-    reports = _reports(symbol, allow_gaps=allow_gaps)
-    kept = [report.to_dict() for report in reports]
-    for report in kept:
-        store().quality.add(report)
-    return kept
-
-
-def _reports(symbol: SymbolPlan, *, allow_gaps: bool) -> list[QualityReport]:
-    database = store()
-    key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.LAST, Interval.parse(symbol.interval))
-    period = symbol.candles.period
-    candles = database.candles.read(key, period)
-    reports: list[QualityReport] = []
-    mark = None
+    last = _key(symbol, PriceType.LAST, symbol.interval)
+    reports = [_check(last, symbol.candles, allow_gaps=allow_gaps, symbol=symbol)]
     if symbol.mark is not None and symbol.mark_interval is not None:
-        mark_key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.MARK, Interval.parse(symbol.mark_interval))
-        mark = database.candles.read(mark_key, symbol.mark.period)
-        reports.append(
-            check_candles(
-                mark,
-                mark_key,
-                symbol.mark.period,
-                holes=database.coverage.holes(mark_key),
-                conflicts=len(database.conflicts.list(mark_key)),
-                allow_gaps=allow_gaps,
-            )
-        )
-    reports.insert(
-        0,
-        check_candles(
-            candles,
-            key,
-            period,
-            holes=database.coverage.holes(key),
-            conflicts=len(database.conflicts.list(key)),
-            allow_gaps=allow_gaps,
-            mark=mark if symbol.mark_interval == symbol.interval else None,
-        ),
-    )
+        mark = _key(symbol, PriceType.MARK, symbol.mark_interval)
+        reports.append(_check(mark, symbol.mark, allow_gaps=allow_gaps))
     if symbol.funding is not None:
-        rates = database.funding.read(Category.LINEAR, symbol.symbol, symbol.funding.period)
+        rates = store().funding.read(Category.LINEAR, symbol.symbol, symbol.funding.period)
         reports.append(check_funding(rates, symbol.symbol, symbol.funding.period))
-    return reports
+    now = datetime.now(UTC)
+    for report in reports:
+        store().quality.add(QualityRecord(report.subject, report.passed, report.to_dict(), now))
+    return [report.to_dict() for report in reports]
+
+
+def check_parquet(file: Path) -> dict[str, Any]:
+    """Check a Parquet file of candles or funding whose name says what it holds."""
+    return check_file(file).to_dict()
+
+
+def _key(symbol: SymbolPlan, price: PriceType, interval: str) -> SeriesKey:
+    return SeriesKey(Category.LINEAR, symbol.symbol, price, Interval.parse(interval))
+
+
+def _check(key: SeriesKey, span: Span, *, allow_gaps: bool, symbol: SymbolPlan | None = None) -> QualityReport:
+    database = store()
+    mark = None
+    if symbol is not None and symbol.mark is not None and symbol.mark_interval == symbol.interval:
+        # Only candles of one length can be laid side by side.
+        mark = database.candles.read(_key(symbol, PriceType.MARK, symbol.interval), symbol.mark.period)
+    return check_candles(
+        database.candles.read(key, span.period),
+        key,
+        span.period,
+        holes=database.coverage.holes(key, span.period),
+        conflicts=len(database.conflicts.list(key)),
+        allow_gaps=allow_gaps,
+        mark=mark,
+    )

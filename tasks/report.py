@@ -1,19 +1,60 @@
 """The report of one run: a page that opens offline, and the same facts as JSON."""
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from prefect import task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks import charts
+from tasks.plans import PipelineRequest, Source
 from tasks.settings import settings
 
 Row = dict[str, Any]
+
+
+def assemble(
+    source: Source,
+    request: PipelineRequest,
+    ingest: Sequence[Row],
+    quality: Sequence[Row],
+    results: Sequence[Row],
+    decisions: Sequence[Row],
+    remarks: Sequence[str],
+) -> Row:
+    """Return everything a reader of one run may ask for, as plain values; called inside the flow that ran it."""
+    started: datetime = runtime.flow_run.scheduled_start_time
+    run_id = f"{started:%Y%m%d-%H%M%S}-{str(runtime.flow_run.id)[:6]}"
+    return {
+        "run_id": run_id,
+        "created_at": started.strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+        "source": source.model_dump(mode="json"),
+        "source_words": str(source),
+        "interval": request.interval,
+        "terms": request.terms.model_dump(mode="json"),
+        "remarks": list(remarks),
+        "ingest": list(ingest),
+        "quality": list(quality),
+        "results": list(results),
+        "decisions": list(decisions),
+        "provenance": {
+            "source": str(source),
+            "data version": _one_hash(row["provenance"].get("data_version") for row in results),
+            "engine": _all(row["provenance"].get("engine_version") for row in results),
+            "fee schedule": _all(row["provenance"].get("fee_schedule_version") for row in results),
+            "perpflow": version("perpflow"),
+            "flow run": str(runtime.flow_run.id),
+        },
+        "report": str(report_folder(run_id) / "report.html"),
+    }
 
 
 @task(task_run_name="report")
@@ -36,11 +77,16 @@ def publish(run: Row, page: Path) -> None:
 
     Artifacts are versioned by key, so repeating adds a version.
     """
-    create_table_artifact(key="backtests", table=[_table_row(row) for row in run["results"]], description=run["source_words"])
+    create_table_artifact(
+        key="backtests", table=[_table_row(row) for row in run["results"]], description=run["source_words"]
+    )
     lines = [f"# Verdicts of run {run['run_id']}", "", f"Data: {run['source_words']}", "", f"Full report: `{page}`", ""]
     for decision in run["decisions"]:
         lines.append(f"## {decision['strategy']}: {decision['verdict']}")
-        lines += [f"- {'pass' if gate['passed'] else '**no**'} · {gate['name']}: {gate['reason']}" for gate in decision["gates"]]
+        lines += [
+            f"- {'pass' if gate['passed'] else '**no**'} · {gate['name']}: {gate['reason']}"
+            for gate in decision["gates"]
+        ]
         rows = _computed(run["results"], decision["strategy"])
         if rows:
             lines += ["", charts.png_markdown(charts.equity(rows), f"equity of {decision['strategy']}"), ""]
@@ -48,7 +94,8 @@ def publish(run: Row, page: Path) -> None:
             lines += [charts.png_markdown(charts.waterfall(dearest), f"costs of {decision['strategy']}"), ""]
     create_markdown_artifact(key="verdicts", markdown="\n".join(lines), description="gate by gate, with charts")
     quality = [
-        {"series": q["subject"], "passed": q["passed"], "rows": q["n_rows"], "gaps": len(q["gaps"])} for q in run["quality"]
+        {"series": q["subject"], "passed": q["passed"], "rows": q["n_rows"], "gaps": len(q["gaps"])}
+        for q in run["quality"]
     ]
     create_table_artifact(key="data-quality", table=quality, description="one row a series")
 
@@ -61,8 +108,17 @@ def report_folder(run_id: str) -> Path:
 def render(run: Row) -> str:
     """Return the report page as HTML that needs nothing from outside."""
     pages = Environment(loader=PackageLoader("tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    pages.filters.update(percent=_percent, money=_money, figure=_figure)
+    pages.filters.update(percent=_percent, share=_share, money=_money, figure=_figure)
     return pages.get_template("report.html").render(run=run, charts=_pictures(run["results"]))
+
+
+def _one_hash(versions: Iterable[str | None]) -> str:
+    known = sorted({str(version) for version in versions if version})
+    return hashlib.sha256("".join(known).encode()).hexdigest()[:16] if known else "none"
+
+
+def _all(values: Iterable[object]) -> str:
+    return ", ".join(sorted({str(value) for value in values if value is not None})) or "none"
 
 
 def _pictures(results: Sequence[Row]) -> dict[str, Any]:
@@ -94,13 +150,17 @@ def _table_row(row: Row) -> Row:
         "net return": _percent(metrics["net_return"]),
         "fees": _money(costs["maker_fees"] + costs["taker_fees"]),
         "funding": _money(costs["funding"]),
-        "max drawdown": _percent(metrics["max_drawdown"]),
+        "max drawdown": _share(metrics["max_drawdown"]),
         "trades": metrics["n_trades"],
     }
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:+.2%}"
+
+
+def _share(value: float | None) -> str:
+    return _percent(value).removeprefix("+")
 
 
 def _money(value: float | None) -> str:

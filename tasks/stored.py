@@ -1,0 +1,81 @@
+"""What is already stored, as a plan: which series of a symbol there are and over which span."""
+
+from collections.abc import Sequence
+
+from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
+from bybit.rules.errors import InvalidInput
+from bybit.rules.periods import Period, merge_spans, subtract_spans
+from bybit.store.coverage import AFTER_DELISTING, BEFORE_LISTING
+from bybit.store.series import AnyKey, FundingKey
+from tasks.connections import store
+from tasks.plans import Span, SymbolPlan, mark_intervals
+
+
+def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None) -> list[SymbolPlan]:
+    """Return the plans of ``symbols`` (all stored ones when empty), each over what is stored, cut to ``period``.
+
+    Raises
+    ------
+    InvalidInput
+        When a symbol has no stored candles of ``interval`` there.
+    """
+    length = Interval.parse(interval)
+    known = {
+        key.symbol: key
+        for key in store().series.list()
+        if isinstance(key, SeriesKey) and key.price is PriceType.LAST and key.interval is length
+    }
+    plans = [plan for symbol in symbols or known if (plan := _plan(symbol, length, period)) is not None]
+    planned = {plan.symbol for plan in plans}
+    if absent := [symbol for symbol in symbols if symbol not in planned]:
+        raise InvalidInput(
+            f"no {length.value} candles of {', '.join(absent)} are stored for that time: run perpflow ingest first;"
+            f" stored: {', '.join(sorted(known)) or 'none'}"
+        )
+    if not plans:
+        raise InvalidInput(f"no {length.value} candles are stored: run perpflow ingest or perpflow run first")
+    return plans
+
+
+def common_span(plans: Sequence[SymbolPlan]) -> Period:
+    """Return the span that every series of every symbol covers.
+
+    Raises
+    ------
+    InvalidInput
+        When there is none.
+    """
+    span: Period | None = plans[0].usable
+    for plan in plans[1:]:
+        own = plan.usable
+        span = span.overlap(own) if span is not None and own is not None else None
+    if span is None:
+        raise InvalidInput(f"{', '.join(plan.symbol for plan in plans)} share no span of stored data")
+    return span
+
+
+def _plan(symbol: str, interval: Interval, period: Period | None) -> SymbolPlan | None:
+    candles = _stored_span(SeriesKey(Category.LINEAR, symbol, PriceType.LAST, interval), period)
+    if candles is None:
+        return None
+    marks = (
+        (i, _stored_span(SeriesKey(Category.LINEAR, symbol, PriceType.MARK, i), period))
+        for i in mark_intervals(interval)
+    )
+    mark_interval, mark = next(((i, span) for i, span in marks if span is not None), (None, None))
+    return SymbolPlan(
+        symbol=symbol,
+        interval=interval.value,
+        candles=candles,
+        mark_interval=mark_interval.value if mark_interval else None,
+        mark=mark,
+        funding=_stored_span(FundingKey(Category.LINEAR, symbol), period),
+    )
+
+
+def _stored_span(key: AnyKey, period: Period | None) -> Span | None:
+    # Before its listing and after its end a contract has no data to speak of; every other hole lies inside the span.
+    coverage = store().coverage
+    lifeless = [h.period.span_ms for h in coverage.holes(key) if h.reason in (BEFORE_LISTING, AFTER_DELISTING)]
+    spans = merge_spans(subtract_spans(coverage.known(key, period), lifeless))
+    return Span.of(Period.from_ms(spans[0][0], spans[-1][1])) if spans else None

@@ -1,0 +1,101 @@
+"""Which cells a run fans out over."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bybit.rules.errors import InvalidInput, NotEstablished
+from tasks.matrix import plan_cases
+from tasks.plans import BacktestTerms, MatrixPlan, PipelineRequest, Span, SymbolPlan, checked, checked_strategies
+
+
+def span(start: str, end: str) -> Span:
+    return Span(
+        start=datetime.fromisoformat(start).replace(tzinfo=UTC), end=datetime.fromisoformat(end).replace(tzinfo=UTC)
+    )
+
+
+def symbol(name: str, candles: Span, mark: Span | None = None, funding: Span | None = None) -> SymbolPlan:
+    return SymbolPlan(
+        symbol=name,
+        interval="15m",
+        candles=candles,
+        mark_interval="1h",
+        mark=mark or candles,
+        funding=funding or candles,
+    )
+
+
+def matrix(*symbols: SymbolPlan, tiers: tuple[str, ...] = ("vip0",), n_periods: int = 4) -> MatrixPlan:
+    return MatrixPlan(symbols=symbols, strategies=("trend", "breakout"), tiers=tiers, n_periods=n_periods)
+
+
+def test_a_cell_for_every_strategy_tier_and_period_in_that_order() -> None:
+    plan = matrix(symbol("BTCUSDT", span("2024-06-01", "2025-06-01")), tiers=("vip0", "vip2"), n_periods=3)
+    cells, remarks = plan_cases(plan)
+    assert len(cells) == 2 * 2 * 3
+    assert [cell.strategy for cell in cells[:6]] == ["trend"] * 6
+    assert [cell.tier for cell in cells[:6]] == ["vip0"] * 3 + ["vip2"] * 3
+    assert remarks == []
+    ends = [cell.span.end for cell in cells[:3]]
+    assert [cell.span.start for cell in cells[1:3]] == ends[:2]
+
+
+def test_a_symbol_takes_part_only_in_periods_that_it_covers_whole() -> None:
+    plan = matrix(
+        symbol("BTCUSDT", span("2024-06-01", "2025-06-01")),
+        symbol("WIFUSDT", span("2024-10-15", "2025-06-01")),
+        n_periods=4,
+    )
+    cells, _ = plan_cases(plan)
+    members = [tuple(s.symbol for s in cell.symbols) for cell in cells[:4]]
+    assert members == [("BTCUSDT",), ("BTCUSDT",), ("BTCUSDT", "WIFUSDT"), ("BTCUSDT", "WIFUSDT")]
+
+
+def test_the_usable_span_is_what_candles_mark_and_funding_share() -> None:
+    plan = symbol(
+        "BTCUSDT",
+        span("2024-01-01", "2025-01-01"),
+        mark=span("2024-02-01", "2025-02-01"),
+        funding=span("2023-01-01", "2024-12-01"),
+    )
+    assert plan.usable == span("2024-02-01", "2024-12-01").period
+
+
+def test_back_tests_start_when_the_rate_of_every_tier_is_known_and_the_reader_is_told() -> None:
+    plan = matrix(symbol("BTCUSDT", span("2023-12-01", "2025-01-01")), tiers=("vip0", "vip2"))
+    cells, remarks = plan_cases(plan)
+    assert cells[0].span.start == datetime(2024, 3, 7, tzinfo=UTC)
+    assert "vip2" in remarks[0]
+    assert "2024-03-07" in remarks[0]
+
+
+def test_data_from_before_any_known_rate_is_refused() -> None:
+    with pytest.raises(NotEstablished, match="vip2"):
+        plan_cases(matrix(symbol("BTCUSDT", span("2023-01-01", "2023-06-01")), tiers=("vip2",)))
+
+
+def test_the_uncertain_fee_windows_are_told() -> None:
+    _, remarks = plan_cases(matrix(symbol("BTCUSDT", span("2023-05-01", "2023-12-01"))))
+    assert any("uncertain" in remark for remark in remarks)
+
+
+def test_series_without_a_common_span_are_refused_by_name() -> None:
+    apart = symbol("ADAUSDT", span("2024-06-01", "2024-07-01"), mark=span("2025-06-01", "2025-07-01"))
+    with pytest.raises(InvalidInput, match="ADAUSDT"):
+        plan_cases(matrix(apart))
+
+
+def test_what_a_person_typed_wrong_is_named_with_what_was_expected() -> None:
+    with pytest.raises(InvalidInput, match=r"leverage.*0\.5"):
+        checked(BacktestTerms, leverage=0.5)
+    with pytest.raises(InvalidInput, match="8h"):
+        checked(PipelineRequest, strategies=("trend",), interval="8h")
+    with pytest.raises(InvalidInput, match="DROP"):
+        checked(PipelineRequest, strategies=("trend",), symbols=("X'; DROP TABLE candles",))
+    with pytest.raises(InvalidInput, match="martingale"):
+        checked_strategies(["martingale"])
+
+
+def test_no_strategy_named_means_all_of_them() -> None:
+    assert set(checked_strategies([])) >= {"trend", "breakout", "mean_reversion", "funding_carry"}
