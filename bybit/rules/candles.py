@@ -66,6 +66,11 @@ class Interval(Enum):
         allowed = ", ".join(interval.value for interval in cls)
         raise InvalidInput(f"interval {text!r} is not one that Bybit serves: use one of {allowed}")
 
+    def __lt__(self, other: "Interval") -> bool:
+        """Return whether this interval is shorter."""
+        order = list(Interval)
+        return order.index(self) < order.index(other)
+
     @property
     def wire(self) -> str:
         """Bybit's name of the interval: minutes as a number, or D, W, M."""
