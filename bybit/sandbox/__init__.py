@@ -1,1 +1,6 @@
-"""A local exchange that speaks v5."""
+"""A local exchange: the venue's v5 endpoints over a seeded market or a recorded tape, for tests and dry runs."""
+
+from bybit.sandbox.market import Gap, Market
+from bybit.sandbox.server import SandboxConfig, Serving, create_app, serve, serving
+
+__all__ = ["Gap", "Market", "SandboxConfig", "Serving", "create_app", "serve", "serving"]
