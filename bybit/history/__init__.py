@@ -1,1 +1,6 @@
-"""One door to the past: fetch what is missing, store it, read it back."""
+"""One door to the past: ``HistoricalDataManager`` fetches what is missing, keeps it and hands it out."""
+
+from bybit.history.manager import HistoricalDataManager
+from bybit.history.report import IngestReport
+
+__all__ = ["HistoricalDataManager", "IngestReport"]

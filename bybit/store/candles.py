@@ -124,7 +124,7 @@ class CandleTable:
         """
         rows = _checked(key, columns)
         unexplained = _unexplained(key, rows, covered, holes)
-        filled = _runs(key.interval, rows["open_time_ms"])
+        filled = filled_spans(key.interval, rows["open_time_ms"])
         series_id = self._series.add(key)
 
         def work(connection: Connection) -> WriteCount:
@@ -304,7 +304,7 @@ def _require_stored(connection: Connection, key: SeriesKey, series_id: int, time
         )
 
 
-def _runs(interval: Interval, times: NDArray[np.int64]) -> list[Span]:
+def filled_spans(interval: Interval, times: NDArray[np.int64]) -> list[Span]:
     """Return the spans that candles at ``times`` fill."""
     if not len(times):
         return []

@@ -20,6 +20,7 @@ BEFORE_LISTING = "before listing"
 AFTER_DELISTING = "after delisting"
 VENUE_EMPTY = "venue-empty"
 REJECTED = "rejected"
+CONFLICTING = "conflicting"
 
 # How the evidence of two adjoining holes becomes that of one; whatever else they say must be equal.
 _JOINED = {"confirmations": min, "first_asked": min, "last_asked": max}
@@ -30,7 +31,8 @@ class Hole:
     """A span in which nothing exists, and why.
 
     ``reason`` is one of ``before listing``, ``after delisting``, ``venue-empty`` (asked again and again: still
-    nothing) and ``rejected`` (rows came but cannot be used), or the caller's own words, e.g. ``maintenance``.
+    nothing), ``rejected`` (rows came but cannot be used) and ``conflicting`` (rows came that contradict each other),
+    or the caller's own words, e.g. ``maintenance``.
     ``evidence`` holds what was seen; ``confirmations``, ``first_asked``, ``last_asked`` are merged when holes adjoin.
     """
 
