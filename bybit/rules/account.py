@@ -184,7 +184,8 @@ class Account:
             check_price(price)
             if not qty.is_finite() or not qty:
                 raise InvalidInput(f"a fill of {qty} {symbol} is none: give a signed quantity other than 0")
-            liquidity = Liquidity(liquidity)
+            if liquidity not in list(Liquidity):
+                raise InvalidInput(f"liquidity {liquidity!r} is neither maker nor taker")
             row = self._row("fill", time_ms, symbol, index)
             old = self._positions[symbol]
             fee = self._rounding.book(self._rates(time_ms).fee(notional(contract.category, qty, price), liquidity))
@@ -306,7 +307,7 @@ class Account:
 
     def _count(self, *, realized: Decimal, fee: Decimal, liquidity: Liquidity) -> None:
         totals = replace(self._totals, realized=self._totals.realized + realized, fees=self._totals.fees + fee)
-        if liquidity is Liquidity.MAKER:
+        if liquidity == Liquidity.MAKER:
             self._totals = replace(totals, maker_fees=totals.maker_fees + fee)
         else:
             self._totals = replace(totals, taker_fees=totals.taker_fees + fee)

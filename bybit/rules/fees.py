@@ -57,7 +57,7 @@ class FeeRates:
 
     def rate(self, liquidity: Liquidity) -> Decimal:
         """Return the fraction that applies to ``liquidity``."""
-        return self.maker if liquidity is Liquidity.MAKER else self.taker
+        return self.maker if Liquidity(liquidity) is Liquidity.MAKER else self.taker
 
     def fee(self, notional: Decimal, liquidity: Liquidity) -> Decimal:
         """Return the fee in settle coin, unrounded: positive is paid, negative received."""
