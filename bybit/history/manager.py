@@ -118,9 +118,7 @@ class HistoricalDataManager:
         lifetime = self._lifetime(key.category, key.symbol, run)
         # The candle that covers the listing is the first there is, and the one that covers the end is the last.
         first_ms = None if lifetime.launch_ms is None else key.interval.floor_ms(lifetime.launch_ms)
-        last_ms = (
-            None if lifetime.delivery_ms is None else whole_candles(key.interval, *([lifetime.delivery_ms] * 2))[0]
-        )
+        last_ms = None if lifetime.delivery_ms is None else next_open(key.interval, lifetime.delivery_ms)
         with held(self._store, f"candles {key.exchange} {key}", self._lease_ttl, self._lease_wait_s) as lease:
             missing = self._missing(key, wanted)
             total = sum(len(key.interval.open_times(*span)) for span in missing)
