@@ -27,12 +27,13 @@ class FundingCarryParams(StrategyParams):
     """Parameters of ``FundingCarry``; times in hours, rates as yearly fractions of notional.
 
     A side is taken when the smoothed rate exceeds ``entry_yearly_rate`` and left below ``exit_yearly_rate``;
-    ``stop_atr`` is the stop's distance in average true ranges of a day.
+    ``stop_atr`` is the stop's distance in average true ranges of a day. The exit lies above 10.95 %, the venue's resting
+    rate (0.01 % each 8 h), or a position would never end.
     """
 
     smoothing_hours: float = 48.0
-    entry_yearly_rate: float = 0.3
-    exit_yearly_rate: float = 0.1
+    entry_yearly_rate: float = 0.2
+    exit_yearly_rate: float = 0.12
     atr_hours: float = 120.0
     stop_atr: float = 2.0
     exposure: float = 0.5
