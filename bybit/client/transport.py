@@ -6,6 +6,7 @@ import io
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -84,7 +85,7 @@ class RequestsTransport:
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: Timeout) -> Reply:
         """Return the reply of one request; see :class:`Transport`."""
-        prepared = requests.Request(method, url, headers=dict(headers), data=body).prepare()
+        prepared = requests.Request(method, url, headers={"Accept-Encoding": "gzip", **headers}, data=body).prepare()
         # As signed, character for character: prepare() would quote the query anew.
         prepared.url = url
         deadline_s = time.monotonic() + timeout.total_s
@@ -101,7 +102,7 @@ class RequestsTransport:
             )
             with response:
                 return self._read(response, where)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, zlib.error, OSError) as error:
             late = f", after the deadline of {timeout.total_s:g} s" if time.monotonic() >= deadline_s else ""
             # The library's own text may quote the URL with its query: the kind of failure is enough.
             raise NoResponse(
@@ -113,17 +114,23 @@ class RequestsTransport:
         self._session.close()
 
     def _read(self, response: requests.Response, where: str) -> Reply:
-        parts = []
-        size = 0
-        for part in response.raw.stream(_CHUNK_BYTES, decode_content=True):
-            size += len(part)
-            if size > self._max_body_bytes:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        encoding = headers.get("content-encoding", "identity")
+        if encoding not in ("identity", "gzip"):
+            raise MalformedResponse(f"{where}: the reply is packed as {encoding[:20]!r}, asked for gzip; discarded")
+        # urllib3 takes a packed body that breaks off for a whole one, so it is unpacked here, up to its checksum.
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
+        body = bytearray()
+        for part in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            room = self._max_body_bytes + 1 - len(body)
+            body += part if unpacker is None else unpacker.decompress(part, room)
+            if len(body) > self._max_body_bytes:
                 raise MalformedResponse(
                     f"{where}: the reply is longer than {self._max_body_bytes} bytes, which no v5 reply is; discarded"
                 )
-            parts.append(part)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, headers, b"".join(parts))
+        if unpacker is not None and not unpacker.eof:
+            raise zlib.error("the packed body breaks off")
+        return Reply(response.status_code, headers, bytes(body))
 
     def _settings_of(self, url: str) -> dict[str, Any]:
         # Proxies and certificates from the environment, looked up once per host rather than per request.
