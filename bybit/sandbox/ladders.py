@@ -1,9 +1,10 @@
 """Margin ladders for the sandbox: the recorded one, or that of a like contract, said aloud."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from bybit.rules.errors import NotEstablished
 from bybit.rules.instruments import Instrument
@@ -30,6 +31,8 @@ def ladder(symbol: str, max_leverage: Decimal | None, as_of: date) -> tuple[tupl
     return tuple(replace(tier, symbol=symbol) for tier in tiers), lender
 
 
+# A ladder is parsed from text each time; a tape of all the venue's contracts asks thousands of times.
+@lru_cache(maxsize=4096)
 def _recorded(symbol: str, as_of: date) -> tuple[RiskTier, ...]:
     try:
         return recorded_risk_tiers(symbol, as_of, allow_later=True)
@@ -37,16 +40,17 @@ def _recorded(symbol: str, as_of: date) -> tuple[RiskTier, ...]:
         return ()
 
 
-def borrowed_ladders(instruments: Iterable[Instrument], as_of: date, *, n_named: int = 60) -> list[str]:
-    """Return one sentence for each lender, with the names of those that borrow its ladder (at most ``n_named``)."""
+def borrowed_ladders(instruments: Iterable[Instrument], as_of: date, traded: Collection[str]) -> list[str]:
+    """Return one sentence for each lender: which of ``traded`` borrow its ladder by name, how many others."""
     borrowers: dict[str, list[str]] = {}
     for instrument in instruments:
         _, lender = ladder(instrument.symbol, instrument.max_leverage, as_of)
         if lender is not None:
             borrowers.setdefault(lender, []).append(instrument.symbol)
-    return [f"risk ladder of {lender} stands in for {_names(names, n_named)}" for lender, names in borrowers.items()]
+    return [f"risk ladder of {lender} stands in for {_names(names, traded)}" for lender, names in borrowers.items()]
 
 
-def _names(names: list[str], n_named: int) -> str:
-    rest = len(names) - n_named
-    return ", ".join(names[:n_named]) + (f" and {rest} more" if rest > 0 else "")
+def _names(names: list[str], traded: Collection[str]) -> str:
+    named = [name for name in names if name in traded]
+    n_others = len(names) - len(named)
+    return ", ".join([*named, *([f"{n_others} without prices here"] if n_others else [])])

@@ -210,7 +210,16 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
     app = create_app(market, Clock(config.now), latency_ms=config.latency_ms, address_limit=config.address_limit)
     listening = _listen(config.host, config.port)
     serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
-    settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
+    settings = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        # Longer than any client keeps an idle connection, so that none finds it closed under its next request.
+        timeout_keep_alive=120,
+        timeout_graceful_shutdown=5,
+    )
     return _Server(settings, lambda: on_ready(serving)), listening
 
 

@@ -126,7 +126,7 @@ class SyntheticMarket:
         self._rate = lru_cache(maxsize=100_000)(self._compute_rate)
         self._assumptions = (
             f"synthetic market of seed {seed}: prices, volumes, funding, contract rules and launch times are made up",
-            *borrowed_ladders(self.instruments(Category.LINEAR, to_ms(_AS_OF)), _AS_OF.date()),
+            *borrowed_ladders(self.instruments(Category.LINEAR, to_ms(_AS_OF)), _AS_OF.date(), self._contracts),
         )
 
     @property

@@ -98,11 +98,8 @@ class TapeMarket:
         if self._funding:
             yield "tickers: the funding estimate is the last one settled, the interval that of the last two settlements"
         traded = {symbol for category, symbol in priced if category is Category.LINEAR}
-        linear = [item for item in self.instruments(Category.LINEAR, 0)]
-        # Those with prices are named first: of the others only a few are.
-        linear.sort(key=lambda item: item.symbol not in traded)
         newest = max((rows[-1, 0] for rows in self._recorded.values()), default=0.0)
-        yield from borrowed_ladders(linear, utc(int(newest)).date(), n_named=_N_NAMED)
+        yield from borrowed_ladders(self.instruments(Category.LINEAR, 0), utc(int(newest)).date(), traded)
 
     def _has_index(self, category: Category, symbol: str) -> bool:
         return any(
