@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from bybit.client.errors import MalformedResponse
@@ -50,8 +51,8 @@ __all__ = [
 ]
 
 # A page of ordinary rows checked in one look, before the careful way row by row.
-_PLAIN_PAGE = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{1,18})?\n)*")
-_PLAIN_SIGNED_PAGE = re.compile(r"(?:-?[0-9]{1,20}(?:\.[0-9]{1,18})?\n)*")
+_PLAIN_PAGE = re.compile(r"(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?,)*")
+_PLAIN_SIGNED_PAGE = re.compile(r"(?:-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?,)*")
 _CANDLE_FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 _PRICE_FIELDS = _CANDLE_FIELDS[:4]
 
@@ -121,12 +122,16 @@ def _plain_columns(rows: list[list[Any]], n_fields: int, price: PriceType, span:
         return None
     flat = list(chain.from_iterable(rows))
     try:
-        page = "\n".join(flat) + "\n" if flat else ""
-        if not (_PLAIN_SIGNED_PAGE if signed else _PLAIN_PAGE).fullmatch(page):
-            return None
-        table = np.array([float(field) for field in flat], dtype=np.float64).reshape(len(rows), n_fields)[::-1]
-    except (TypeError, ValueError):
+        text_of_page = ",".join(flat)
+    except TypeError:
         return None
+    if flat and not (_PLAIN_SIGNED_PAGE if signed else _PLAIN_PAGE).fullmatch(text_of_page + ","):
+        return None
+    # What the pattern lets through is JSON too, whose parser makes the same floats as float() in a third of the time.
+    numbers = orjson.loads(f"[{text_of_page}]")
+    if len(numbers) != len(flat):
+        return None
+    table = np.array(numbers, dtype=np.float64).reshape(len(rows), n_fields)[::-1]
     times = table[:, 0].astype(np.int64)
     inside = len(times) == 0 or (times[0] >= span[0] and times[-1] < span[1])
     ordered = not np.any(np.diff(times) <= 0) and np.array_equal(times, table[:, 0])
