@@ -19,6 +19,12 @@ def test_every_worked_example_of_the_venue_comes_out(shared: Path) -> None:
     assert [line for case in cases for line in failures(case)] == []
 
 
+def test_the_metrics_agree_with_every_case_computed_elsewhere(shared: Path) -> None:
+    cases = list(collect(shared / "oracles" / "metrics"))
+    assert len(cases) == 5
+    assert [line for case in cases for line in failures(case)] == []
+
+
 def write_example(path: Path, fee: str, kind: str = "trading_fee_linear") -> Path:
     example = {
         "id": "own",
@@ -41,7 +47,7 @@ def test_a_wrong_figure_fails_and_is_named(tmp_path: Path, capsys: pytest.Captur
     assert lines[-1] == "0 passed, 1 failed"
 
 
-@pytest.mark.parametrize("text", ['{"surprise": 1}', "[]", "no json"])
+@pytest.mark.parametrize("text", ['{"surprise": 1}', "[]", "[1]", "5", "no json"])
 def test_an_unknown_format_counts_as_failed(tmp_path: Path, text: str) -> None:
     (tmp_path / "case.json").write_text(text)
     assert main([str(tmp_path)]) == 1

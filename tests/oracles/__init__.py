@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bybit.rules.errors import PerpflowError
-from tests.oracles import examples, ledger
+from tests.oracles import examples, ledger, metrics
 from tests.oracles.case import Case
 
-FORMATS = (ledger, examples)
+FORMATS = (ledger, examples, metrics)
 
 
 def collect(path: Path) -> Iterator[Case]:
@@ -32,6 +32,9 @@ def _read(file: Path) -> Iterator[Case]:
     except ValueError as error:
         reason = f"is not JSON: {error}"
         yield Case(str(file), lambda: [reason])
+        return
+    if not isinstance(document, dict | list):
+        yield Case(str(file), lambda: ["holds neither a case nor a list of them"])
         return
     owner = next((module for module in FORMATS if module.recognises(file, document)), None)
     if owner is None:
