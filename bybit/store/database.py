@@ -51,6 +51,8 @@ class Database:
         Seconds since 1970 as a float; stamps revisions and leases.
     sleep : callable
         Waits that many seconds between retries.
+    busy_timeout_ms : int
+        How long one try waits for another process to let go of a SQLite file.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Database:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
     ) -> None:
         self._url = _parse(address)
         self._clock = clock
@@ -73,7 +76,7 @@ class Database:
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # One writer at a time: SQLite allows no more, and a queue here is cheaper than its busy handler.
         self._writers: AbstractContextManager[Any] = threading.RLock() if self.is_sqlite else nullcontext()
-        self.engine = _sqlite_engine(self._url) if self.is_sqlite else _postgres_engine(self._url)
+        self.engine = _sqlite_engine(self._url, busy_timeout_ms) if self.is_sqlite else _postgres_engine(self._url)
         try:
             if self.is_sqlite:
                 self.read(self._check_file)
@@ -189,14 +192,14 @@ def _parse(address: str) -> URL:
     return url
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, busy_timeout_ms: int) -> Engine:
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=8,
         max_overflow=24,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": busy_timeout_ms / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -204,7 +207,7 @@ def _sqlite_engine(url: URL) -> Engine:
         # The driver's own BEGIN comes late and always deferred; ours is sent below.
         connection.isolation_level = None
         for pragma in (
-            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            f"busy_timeout = {busy_timeout_ms}",
             "journal_mode = WAL",
             # In WAL a killed process loses nothing; a power cut may undo the last commits but never tears one.
             "synchronous = NORMAL",

@@ -7,7 +7,7 @@ from typing import Self
 
 from bybit.store.candles import CandleTable
 from bybit.store.coverage import CoverageTable
-from bybit.store.database import Database
+from bybit.store.database import BUSY_TIMEOUT_MS, Database
 from bybit.store.decisions import DecisionTable
 from bybit.store.evidence import ConflictTable, RejectedTable
 from bybit.store.fees import FeeTable
@@ -62,7 +62,11 @@ class Store:
 
 
 def open_store(
-    url: str, *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+    url: str,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
 ) -> Store:
     """Open the database at ``url``, making or upgrading it as needed.
 
@@ -72,6 +76,8 @@ def open_store(
         ``sqlite:///path/to/file.db`` (the folder is created) or ``postgresql+psycopg://user@host/database``.
     clock, sleep : callables
         Seconds since 1970, and waiting for some: for tests.
+    busy_timeout_ms : int
+        How long one try waits for another process to let go of a SQLite file.
 
     Raises
     ------
@@ -82,4 +88,4 @@ def open_store(
     StoreUnavailable, StoreFull
         When it cannot be reached or written now.
     """
-    return Store(Database(url, clock=clock, sleep=sleep))
+    return Store(Database(url, clock=clock, sleep=sleep, busy_timeout_ms=busy_timeout_ms))

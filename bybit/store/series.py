@@ -99,7 +99,7 @@ class SeriesTable:
 def lock_series(connection: Connection, series_id: int) -> None:
     """Hold the series for this transaction, so that two writers' coverage cannot interleave."""
     # SQLite ignores FOR UPDATE: there the whole transaction already is the only writer.
-    connection.execute(select(series.c.id).where(series.c.id == series_id).with_for_update())
+    connection.execute(select(series.c.id).where(series.c.id == series_id).with_for_update()).one()
 
 
 def bump_version(connection: Connection, series_id: int) -> None:

@@ -47,7 +47,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "candles",
-        _series_id(),
+        # No foreign key: PostgreSQL would check it row by row; writers hold the series' row instead.
+        sa.Column("series_id", sa.Integer(), nullable=False),
         *_ms("open_time_ms"),
         *_prices(),
         sa.PrimaryKeyConstraint("series_id", "open_time_ms"),
