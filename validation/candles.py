@@ -115,6 +115,9 @@ def _table(
     table["step_ms"] = step
     table["off_grid_ms"] = opened - slots
     table["outside_ms"] = np.maximum(start - opened, 0) + np.maximum(opened - end + 1, 0)
+    table["n_absent"] = table[list(PRICES)].isna().sum(axis="columns")
+    table["n_infinite"] = np.isinf(table[list(COLUMNS)].to_numpy()).sum(axis=1)
+    table["lowest"] = np.fmin.reduce([open_, high, low, close])
     table["highest_other"] = np.fmax(np.fmax(open_, close), low)
     table["lowest_other"] = np.fmin(np.fmin(open_, close), high)
     table["jump"] = np.divide(close, before, out=np.full(len(close), np.nan), where=comparable) - 1

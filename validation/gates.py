@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from bybit.rules.errors import InvalidInput
+from bybit.rules.periods import to_ms, utc
+from bybit.store import DecisionRecord
 from validation.criteria import PAPER_GATES, SIMULATION_GATES, Evidence, Gate, GateConfig, GateResult, Grid, Run
 from validation.errors import ApprovalRefused
 from validation.evidence import evidence_hash
-from validation.stages import DecisionRecord, Stage, Standing, Verdict, standing
+from validation.stages import Stage, Standing, Verdict, standing
 
 __all__ = [
     "Decision",
@@ -300,7 +302,8 @@ class StrategyGraduationManager:
             metrics=metrics,
             evidence_hash=decision.evidence_hash,
             decided_by=decided_by.strip(),
-            decided_at=self._clock(),
+            # The log keeps milliseconds; a record has to equal what is read back.
+            decided_at=utc(to_ms(self._clock())),
         )
         self._store.decisions.add(record)
         return record

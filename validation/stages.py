@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
+
+from bybit.store import DecisionRecord
 
 
 class Stage(StrEnum):
@@ -49,21 +50,6 @@ class Verdict(StrEnum):
     """A person said yes to a review."""
     REJECTED = "REJECTED"
     """A person said no to a review."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionRecord:
-    """One row of the append-only log."""
-
-    strategy: str
-    from_stage: str
-    to_stage: str
-    verdict: str
-    reasons: list[dict[str, Any]]
-    metrics: dict[str, Any]
-    evidence_hash: str
-    decided_by: str
-    decided_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

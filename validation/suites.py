@@ -87,8 +87,8 @@ def candle_suite(key: SeriesKey, limits: CandleLimits) -> list[Rule]:
         _zero("covers_start", "a candle at the start of the period", "late_ms"),
         _zero("covers_end", "a candle up to the end of the period", "short_ms"),
         _zero("closed", "only candles that have closed", "unfinished_ms"),
-        _present("prices_present", "four prices in every candle", *PRICES, shows=PRICES),
-        _between("finite", "finite figures", *COLUMNS, low=-_LARGEST, high=_LARGEST, shows=COLUMNS),
+        _zero("prices_present", "four prices in every candle", "n_absent", shows=PRICES),
+        _zero("finite", "finite figures", "n_infinite", shows=COLUMNS),
         _ordered("high_is_highest", "high >= open, close, low", "high", "highest_other", shows=PRICES),
         _ordered("low_is_lowest", "low <= open, close, high", "lowest_other", "low", shows=PRICES),
         _between("volume_not_negative", "volume and turnover >= 0", *VOLUMES, low=0, shows=COLUMNS),
@@ -109,7 +109,7 @@ def _price_suite(limits: CandleLimits) -> list[Rule]:
     still = f"another price within {limits.warn_frozen} candles"
     marks = ("mark_deviation", "open")
     return [
-        _positive("prices_positive", "prices > 0", *PRICES, shows=PRICES),
+        _positive("prices_positive", "prices > 0", "lowest", shows=PRICES),
         _between("jumps", moves, "jump", low=-jump, high=jump, severity="warn", shows=PRICES),
         _between("absurd_jumps", leaps, "jump", low=1 / factor - 1, high=factor - 1, shows=PRICES),
         _between("not_frozen", still, "frozen_for", high=limits.warn_frozen, severity="warn", shows=("close",)),

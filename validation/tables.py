@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, to_ms
+from bybit.store import AFTER_DELISTING, BEFORE_LISTING
 from validation.reports import MAX_ROWS, CheckResult, QualityReport
 
-UNLISTED: Final = ("before listing", "after delisting")
+UNLISTED: Final = (BEFORE_LISTING, AFTER_DELISTING)
 """How the reason of a hole begins when the contract did not exist."""
 EXPLAINED: Final = (*UNLISTED, "maintenance")
 """How the reason of a hole begins when nothing could have been there; any other hole is a fault."""
