@@ -19,6 +19,7 @@ from bybit.client.replies import CandleColumns, CandlePage, Conflict, Listing, R
 from bybit.client.rest import BybitClient
 from bybit.client.retries import RetryPolicy
 from bybit.client.transport import Reply, RequestsTransport, Timeout, Transport
+from bybit.client.wallet import CoinBalance, WalletBalance
 
 __all__ = [
     "AddressBanned",
@@ -30,6 +31,7 @@ __all__ = [
     "CandlePage",
     "Clock",
     "ClockSkew",
+    "CoinBalance",
     "Conflict",
     "InsufficientBalance",
     "Listing",
@@ -48,4 +50,5 @@ __all__ = [
     "TokenBucket",
     "Transport",
     "VenueUnavailable",
+    "WalletBalance",
 ]

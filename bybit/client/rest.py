@@ -17,6 +17,7 @@ from bybit.client.replies import CandlePage, Listing, Ticker
 from bybit.client.retries import MAIN_HOSTS, TEST_HOSTS, Hosts, RetryPolicy
 from bybit.client.signing import Signer
 from bybit.client.transport import Timeout, Transport
+from bybit.client.wallet import WalletBalance, wallet_balance
 from bybit.rules.candles import Category, Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
@@ -24,7 +25,7 @@ from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Span, to_ms, utc
 
-T = TypeVar("T")
+T = TypeVar("T", Instrument, RiskTier, Ticker)
 
 _log = logging.getLogger(__name__)
 
@@ -269,6 +270,22 @@ class BybitClient:
         rows = parse.rows_of(envelope.result, dict)
         return _usable(parse.tickers(rows, category, utc(self._caller.time_ms_of(envelope))), symbol)
 
+    # The account
+
+    def get_wallet_balance(self, accountType: str = "UNIFIED", coin: str | None = None) -> WalletBalance:
+        """Return what the account holds; needs a key.
+
+        Parameters
+        ----------
+        accountType : str
+            The venue's word for the kind of account.
+        coin : str, optional
+            Coins separated by commas; without it those with a balance.
+        """
+        params = {"accountType": accountType, "coin": coin}
+        envelope = self._caller.get("/v5/account/wallet-balance", params, signed=True)
+        return wallet_balance(envelope.result, accountType, utc(self._caller.time_ms_of(envelope)))
+
 
 def _secret(text: str | SecretStr) -> SecretStr:
     return text if isinstance(text, SecretStr) else SecretStr(text)
@@ -312,6 +329,9 @@ def _optional_symbol(symbol: str | None) -> str | None:
 
 
 def _usable(listing: Listing[T], symbol: str | None) -> Listing[T]:
+    strangers = {found.symbol for found in listing} - {symbol}
+    if strangers and symbol is not None:
+        raise MalformedResponse(f"asked for {symbol}, the reply is about {min(strangers)}; discarded")
     reasons = [row.reason for row in listing.rejected]
     reasons += [f"rows of {conflict.key} that differ" for conflict in listing.conflicts]
     if reasons and symbol is not None:

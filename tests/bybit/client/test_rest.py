@@ -234,7 +234,8 @@ def test_spot_instruments_are_asked_without_a_limit():
 
 def test_an_unusable_instrument_is_left_out_of_a_listing_but_refused_when_asked_for(caplog):
     rows = [instrument_row(), instrument_row(symbol="ETHUSDT", priceFilter=None)]
-    client, _, _ = client_of(ok({"category": "linear", "list": rows}))
+    listing, single = (ok({"category": "linear", "list": part}) for part in (rows, rows[1:]))
+    client, _, _ = client_of(listing, single)
     found = client.get_instruments("linear")
     assert [instrument.symbol for instrument in found] == ["BTCUSDT"]
     assert len(found.rejected) == 1
@@ -257,6 +258,14 @@ def test_fault_24_risk_limits_of_fifteen_symbols_a_page_are_all_read():
     assert len(transport.requests) == 3
     with pytest.raises(MalformedResponse, match="lacks 1 symbols"):
         client.get_risk_limits("linear", expected=[*names, "BTCUSDT"])
+
+
+@pytest.mark.parametrize("ask", ["get_instruments", "get_risk_limits", "get_tickers"])
+def test_fault_17_a_record_of_another_symbol_than_the_one_asked_for_is_discarded(ask):
+    both = instrument_row(symbol="ETHUSDT") | tier_row("2000000", "0.01", "0.005", "100", symbol="ETHUSDT")
+    client, _, _ = client_of(ok({"category": "linear", "list": [both | {"lastPrice": "1"}]}))
+    with pytest.raises(MalformedResponse, match="about ETHUSDT"):
+        getattr(client, ask)("linear", "BTCUSDT")
 
 
 def test_tickers_carry_the_time_of_the_reply():

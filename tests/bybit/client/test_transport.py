@@ -50,7 +50,7 @@ def trickle_headers(handler: BaseHTTPRequestHandler) -> None:
 
 
 def silence(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(1)
+    time.sleep(3)
 
 
 def short_body(handler: BaseHTTPRequestHandler) -> None:
@@ -184,7 +184,7 @@ def test_fault_10_a_server_that_says_nothing_is_left_after_the_read_timeout(serv
     began_s = time.monotonic()
     with pytest.raises(NoResponse):
         send(transport, server, Timeout(connect_s=1, read_s=0.2, total_s=5))
-    assert time.monotonic() - began_s < 0.9
+    assert time.monotonic() - began_s < 2.5
 
 
 def test_fault_10_the_deadline_ends_a_silence_that_the_read_timeout_would_allow(server, transport):
@@ -192,7 +192,7 @@ def test_fault_10_the_deadline_ends_a_silence_that_the_read_timeout_would_allow(
     began_s = time.monotonic()
     with pytest.raises(NoResponse, match="deadline"):
         send(transport, server, Timeout(connect_s=5, read_s=5, total_s=0.2))
-    assert time.monotonic() - began_s < 0.9
+    assert time.monotonic() - began_s < 2.5
 
 
 @pytest.mark.parametrize("answer", [short_body, reset, bad_gzip, gzip_without_checksum, no_gzip, hang_up])
