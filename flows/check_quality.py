@@ -1,4 +1,4 @@
-"""Quality: may the stored data be used?"""
+"""Quality: the checks that decide whether stored data may be used."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -52,7 +52,7 @@ def run(
     source: Annotated[str, typer.Option(help="auto | live | sandbox | URL of a v5 endpoint")] = "auto",
     tape: Tape = None,
     symbols: Symbols = None,
-    days: Annotated[int | None, typer.Option(min=1, help="how far back; a whole tape, else 90 days")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="how far back; a whole tape, else 365 days")] = None,
     interval: IntervalText = "15m",
     strategies: Strategies = None,
     tiers: Tiers = "vip0,vip2,vip5",
@@ -70,22 +70,26 @@ def run(
     """Do the main job end to end: ingest, quality, fan-out, gates, report."""
     with _command(verbose, database):
         from flows.console import Console
-        from tasks.market import open_source
         from tasks.prefect_server import local_server
         from tasks.settings import settings
 
         console = Console(as_json=as_json)
-        terms = _terms(capital, leverage, slippage, mark, funding, allow_gaps)
-        request = _request(symbols, interval, days, strategies, tiers, periods, terms)
         home = settings().home
-        with open_source(source, tape, home) as opened:
-            console.say(f"Source: {opened}")
-            with console.waiting("starting the Prefect server"), local_server(home, verbose=verbose) as server:
-                console.say(f"Prefect UI while this runs: {server.ui}")
-                from flows.run_pipeline import run_pipeline
+        with console.waiting("starting the Prefect server"), local_server(home, verbose=verbose) as server:
+            # Prefect reads its settings when it is imported: nothing that imports it may come earlier.
+            from flows.run_pipeline import run_pipeline
+            from tasks.market import open_source
+            from tasks.progress import listen
 
-                console.calm()
+            terms = _terms(capital, leverage, slippage, mark, funding, allow_gaps)
+            request = _request(symbols, interval, days, strategies, tiers, periods, terms)
+            console.calm("opening the source of market data")
+            with open_source(source, tape, home) as opened:
+                console.say(f"Source: {opened}")
+                console(f"Prefect UI while this runs: {server.ui}")
+                listen(console.calm)
                 summary = run_pipeline(opened, request)
+            console.calm()
         console.show_run(summary)
         raise typer.Exit(0 if summary["results"] else 1)
 
@@ -219,13 +223,17 @@ def matrix(
         from tasks.settings import settings
 
         console = Console(as_json=as_json)
-        terms = _terms(capital, leverage, slippage, mark, funding, allow_gaps)
-        request = _request(symbols, interval, None, strategies, tiers, periods, terms)
         with console.waiting("starting the Prefect server"), local_server(settings().home, verbose=verbose):
             from flows.run_backtests import run_backtests
+            from tasks.plans import Span
+            from tasks.progress import listen
 
-            console.calm()
-            rows = run_backtests(request, _span(start, end))
+            terms = _terms(capital, leverage, slippage, mark, funding, allow_gaps)
+            request = _request(symbols, interval, None, strategies, tiers, periods, terms)
+
+            listen(console.calm)
+            span = _span(start, end)
+            rows = run_backtests(request, Span.of(span) if span else None)
         console.show_matrix(rows)
 
 

@@ -149,9 +149,8 @@ class Console:
         self.say(f"\n[bold]{decision['strategy']}[/bold]  [{colour}]{decision['verdict']}[/{colour}]  {stages}")
         for gate in decision["gates"]:
             if every_gate or not gate["passed"]:
-                self.say(
-                    f"  {'[green]pass[/green]' if gate['passed'] else '[red]no[/red]  '} {gate['name']}: {gate['reason']}"
-                )
+                mark = "[green]pass[/green]" if gate["passed"] else "[red]no[/red]  "
+                self.say(f"  {mark} {gate['name']}: {gate['reason']}")
         if good and not every_gate:
             self.say("  every gate passed")
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.events import emit_event
-from prefect.futures import wait
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import as_completed
 
 from bybit.rules.periods import Period
 from tasks.candles import ingest_candles
@@ -15,11 +14,13 @@ from tasks.funding import ingest_funding
 from tasks.instruments import ingest_instruments
 from tasks.market import LIVE_URL, plan_symbols
 from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, checked_strategies
+from tasks.progress import announce
+from tasks.runners import task_runner
 
 Progress = Callable[[str], None]
 
 
-@flow(name="ingest-history", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="ingest-history", task_runner=task_runner())
 def ingest_history(
     symbols: list[str], interval: str = "15m", days: int = 90, base_url: str = LIVE_URL
 ) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def fetch(source: Source, symbols: Sequence[SymbolPlan]) -> list[dict[str, Any]]
             )
         if symbol.funding is not None:
             fetches.append(ingest_funding.submit(source.base_url, symbol.symbol, symbol.funding))
-    wait(fetches)
+    for done, _ in enumerate(as_completed(fetches), start=1):
+        announce(f"ingest: {done} of {len(fetches)} series")
     return [fetch.result() for fetch in fetches]
 
 

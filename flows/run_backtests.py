@@ -5,16 +5,18 @@ from typing import Any
 
 from prefect import flow
 from prefect.events import emit_event
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import as_completed
 
 from bybit.rules.periods import Period
 from tasks.backtests import backtest_case, load_markets, reproduce, run_backtest
 from tasks.matrix import plan_cases
 from tasks.plans import BacktestCase, BacktestTerms, MatrixPlan, PipelineRequest, Span, checked_strategies
+from tasks.progress import announce
+from tasks.runners import task_runner
 from tasks.stored import common_span, stored_symbols
 
 
-@flow(name="run-backtests", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="run-backtests", task_runner=task_runner())
 def run_backtests(request: PipelineRequest, span: Span | None = None) -> list[dict[str, Any]]:
     """Fan out strategy x fee tier x period over the stored data; return one row each, then tell the next flow."""
     rows, _ = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, span.period if span else None)))
@@ -22,7 +24,7 @@ def run_backtests(request: PipelineRequest, span: Span | None = None) -> list[di
     return rows
 
 
-@flow(name="run-symbol", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="run-symbol", task_runner=task_runner())
 def run_symbol(symbol: str, interval: str = "15m") -> list[dict[str, Any]]:
     """Fan out every strategy over fee tiers and periods on the stored data of one symbol, then tell the next flow."""
     request = PipelineRequest(symbols=(symbol,), interval=interval, strategies=checked_strategies(()))
@@ -42,6 +44,8 @@ def fan_out(plan: MatrixPlan) -> tuple[list[dict[str, Any]], list[str]]:
     cases, remarks = plan_cases(plan)
     load_markets(plan.symbols, allow_gaps=plan.terms.allow_gaps)
     futures = run_backtest.map(cases)
+    for done, _ in enumerate(as_completed(futures), start=1):
+        announce(f"back-tests: {done} of {len(futures)}")
     return [future.result() for future in futures], remarks
 
 

@@ -3,25 +3,29 @@
 from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.ingest_history import fetch
 from flows.run_backtests import fan_out
 from tasks.gates import judge_strategies
 from tasks.market import plan_symbols
 from tasks.plans import PipelineRequest, Source
+from tasks.progress import announce
 from tasks.quality import check_symbol_data
 from tasks.report import assemble, publish, write_report
+from tasks.runners import task_runner
 
 
-@flow(name="run-pipeline", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="run-pipeline", task_runner=task_runner())
 def run_pipeline(source: Source, request: PipelineRequest) -> dict[str, Any]:
     """Take strategies from a source of market data to a verdict at every gate; return the run's summary."""
+    announce("planning")
     symbols = plan_symbols(source, request)
     ingest = fetch(source, symbols)
+    announce(f"checking the data of {len(symbols)} symbols")
     quality = [check.result() for check in check_symbol_data.map(symbols, allow_gaps=request.terms.allow_gaps)]
     usable = [symbol for symbol, reports in zip(symbols, quality, strict=True) if all(r["passed"] for r in reports)]
     results, remarks = fan_out(request.matrix(usable))
+    announce("gates and report")
     decisions = judge_strategies(request.strategies, request.tiers, results)
     checks = [report for reports in quality for report in reports]
     summary = assemble(source, request, ingest, checks, results, decisions, remarks)

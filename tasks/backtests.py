@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,16 @@ from prefect import task
 from bybit.backtest.engine import ENGINE_VERSION, BacktestEngine, BacktestResult, MarketData
 from bybit.backtest.portfolio import combine
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
-from bybit.rules.errors import PerpflowError
+from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.rules.fees import FeeSchedule
 from bybit.store.runs import RunRecord
-from bybit.strategies.protocol import Strategy
-from bybit.strategies.registry import registry
+from bybit.strategies import Strategy, build
 from tasks.connections import store
 from tasks.plans import BacktestCase, SymbolPlan
 from tasks.settings import settings
+
+Row = dict[str, Any]
+_TABLES = ("fills", "trades", "funding", "liquidations")
 
 
 def load_markets(symbols: Sequence[SymbolPlan], *, allow_gaps: bool) -> None:
@@ -32,38 +36,73 @@ def load_markets(symbols: Sequence[SymbolPlan], *, allow_gaps: bool) -> None:
 
 
 @task(task_run_name="bt-{case.name}")
-def run_backtest(case: BacktestCase) -> dict[str, Any]:
+def run_backtest(case: BacktestCase) -> Row:
     """Run one strategy at one fee tier over one period; return its row of the result table.
 
-    Idempotent: the row is stored under the hash of everything that it depends on (data, parameters, fees, engine);
-    when such a row is there already it is returned as it was. A refusal of the rules (no fee row, no mark price) is
-    a row with its reason, not a failed task: the gates then say no.
+    Idempotent: see ``backtest_case``.
     """
-    schedule = FeeSchedule.builtin()
-    strategy = registry()[case.strategy]()
+    return backtest_case(case)
+
+
+def backtest_case(case: BacktestCase) -> Row:
+    """Run one cell of the matrix, or return its row when the very same run is stored already.
+
+    The row is stored under the hash of everything that it depends on: data, parameters, fees, engine. A refusal of
+    the rules (no fee row, no mark price) is a row with its reason, not a failure: the gates then say no.
+    """
+    schedule, strategy = FeeSchedule.builtin(), build(case.strategy)
     try:
         markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
         key = _run_key(case, strategy, markets, schedule)
         known = store().runs.find(key)
-        if known is not None and _artifacts(key).is_dir():
-            return _row(known, case)
-        result = combine([_simulate(case, strategy, market, schedule, len(markets)) for market in markets])
+        if known is not None and tables_folder(key).is_dir():
+            return _row(known)
+        result = _simulate(case, strategy, markets, schedule)
     except PerpflowError as refusal:
-        return _refused(case, refusal)
+        return _refused(case, strategy, refusal)
     _keep_tables(key, result)
     record = _record(key, case, strategy, result)
-    if known is None:
-        store().runs.add(record)
-    return _row(record, case)
+    store().runs.add(record)
+    return _row(record)
+
+
+def reproduce(run_key: str) -> Row:
+    """Compute a stored run again from the stored data; return its key and whether every figure is the same.
+
+    Raises
+    ------
+    InvalidInput
+        When no run has that key, or the data it was made of has changed since.
+    """
+    known = [record for record in store().runs.list() if record.run_key.startswith(run_key)]
+    if len(known) != 1:
+        raise InvalidInput(f"{len(known)} stored runs have a key that starts with {run_key!r}: give more of it")
+    record = known[0]
+    case = BacktestCase.model_validate(record.provenance["case"])
+    schedule, strategy = FeeSchedule.builtin(), build(case.strategy, record.params)
+    markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
+    key = _run_key(case, strategy, markets, schedule)
+    if key != record.run_key:
+        raise InvalidInput(
+            f"run {record.run_key[:16]} rests on other data, fees or engine than those of today (key {key[:16]}):"
+            " it cannot be computed again from this store"
+        )
+    again = _record(key, case, strategy, _simulate(case, strategy, markets, schedule))
+    return {"run_key": key, "same": _figures(again.metrics) == _figures(record.metrics), "row": _row(again)}
+
+
+def tables_folder(run_key: str) -> Path:
+    """Return where the fills, trades, settlements and liquidations of a run lie, as Parquet."""
+    return settings().home / "runs" / run_key[:32]
 
 
 def _simulate(
-    case: BacktestCase, strategy: Strategy, market: MarketData, schedule: FeeSchedule, n_symbols: int
+    case: BacktestCase, strategy: Strategy, markets: Sequence[MarketData], schedule: FeeSchedule
 ) -> BacktestResult:
     terms = case.terms
     engine = BacktestEngine(
         strategy,
-        terms.initial_capital / n_symbols,
+        terms.initial_capital / len(markets),
         leverage=terms.leverage,
         fee_schedule=schedule,
         tier=case.tier,
@@ -71,7 +110,7 @@ def _simulate(
         mark_policy=terms.mark_policy,
         funding_policy=terms.funding_policy,
     )
-    return engine.run(market, case.span.period)
+    return combine([engine.run(market, case.span.period) for market in markets])
 
 
 @lru_cache(maxsize=256)
@@ -80,18 +119,23 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     interval = Interval.parse(symbol.interval)
     key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.LAST, interval)
     period = symbol.candles.period
-    hashes = [database.candles.content_hash(key, period)]
+    version = [database.candles.content_hash(key, period)]
     mark, mark_interval = None, None
     if symbol.mark is not None and symbol.mark_interval is not None:
         mark_interval = Interval.parse(symbol.mark_interval)
         mark_key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.MARK, mark_interval)
         mark = database.candles.read(mark_key, symbol.mark.period)
-        hashes.append(database.candles.content_hash(mark_key, symbol.mark.period))
+        version.append(database.candles.content_hash(mark_key, symbol.mark.period))
     funding = []
     if symbol.funding is not None:
         funding = database.funding.rates(Category.LINEAR, symbol.symbol, symbol.funding.period)
-        hashes.append(hashlib.sha256(repr(funding).encode()).hexdigest())
-    holes = database.coverage.holes(key) if allow_gaps else []
+        version.append(database.funding.content_hash(Category.LINEAR, symbol.symbol, symbol.funding.period))
+    instrument = database.instruments.get(Category.LINEAR, symbol.symbol)
+    ladder = database.risk_tiers.get(symbol.symbol)
+    # The day on which the venue told its rules is not part of what they say.
+    version.append(repr(replace(instrument, as_of=_NO_DAY)))
+    version += [repr(replace(tier, as_of=_NO_DAY)) for tier in ladder]
+    holes = database.coverage.holes(key, period) if allow_gaps else []
     return MarketData(
         symbol=symbol.symbol,
         interval=interval,
@@ -99,19 +143,99 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
         mark=mark,
         mark_interval=mark_interval,
         funding=funding,
-        instrument=database.instruments.get(Category.LINEAR, symbol.symbol),
-        risk_tiers=database.risk_tiers.get(symbol.symbol),
+        instrument=instrument,
+        risk_tiers=ladder,
         gaps=tuple(hole.period for hole in holes),
-        data_version=hashlib.sha256("".join(hashes).encode()).hexdigest()[:16],
+        data_version=hashlib.sha256("\n".join(version).encode()).hexdigest()[:16],
     )
+
+
+_NO_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _run_key(case: BacktestCase, strategy: Strategy, markets: Sequence[MarketData], schedule: FeeSchedule) -> str:
     content = {
         "case": case.model_dump(mode="json"),
-        "params": strategy.describe(),
+        "params": asdict(strategy.params),
         "data": [(market.symbol, market.data_version) for market in markets],
         "fees": schedule.version,
         "engine": ENGINE_VERSION,
     }
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestResult) -> RunRecord:
+    return RunRecord(
+        run_key=key,
+        created_at=datetime.now(UTC),
+        strategy=case.strategy,
+        params=asdict(strategy.params),
+        tier=case.tier,
+        period=case.span.period,
+        symbols=tuple(symbol.symbol for symbol in case.symbols),
+        metrics=dict(result.metrics)
+        | {
+            "refused": None,
+            "costs": asdict(result.costs),
+            "assumptions": result.assumptions,
+            "rejected_orders": result.rejected_orders,
+            "initial_capital": case.terms.initial_capital,
+            "equity_daily": _daily(result),
+        },
+        provenance=result.provenance | {"case": case.model_dump(mode="json")},
+    )
+
+
+def _refused(case: BacktestCase, strategy: Strategy, refusal: PerpflowError) -> Row:
+    row = _row(
+        RunRecord(
+            run_key="",
+            created_at=datetime.now(UTC),
+            strategy=case.strategy,
+            params=asdict(strategy.params),
+            tier=case.tier,
+            period=case.span.period,
+            symbols=tuple(symbol.symbol for symbol in case.symbols),
+            metrics={"refused": str(refusal), "initial_capital": case.terms.initial_capital},
+            provenance={},
+        )
+    )
+    return row | {"metrics": {}}
+
+
+def _row(record: RunRecord) -> Row:
+    apart = ("refused", "costs", "assumptions", "rejected_orders", "initial_capital", "equity_daily")
+    return {
+        "run_key": record.run_key,
+        "strategy": record.strategy,
+        "params": record.params,
+        "tier": record.tier,
+        "period": str(record.period),
+        "symbols": list(record.symbols),
+        "metrics": _figures(record.metrics, apart),
+        **{name: record.metrics.get(name) for name in apart},
+        "provenance": {name: value for name, value in record.provenance.items() if name != "case"},
+    }
+
+
+def _figures(metrics: Row, apart: Sequence[str] = ()) -> Row:
+    return {name: value for name, value in metrics.items() if name not in apart}
+
+
+def _daily(result: BacktestResult) -> Row:
+    # The last close of each UTC day; a candle that closes at midnight belongs to the day that ends there.
+    days = (result.equity_time_ms - 1) // 86_400_000
+    last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
+    times = pd.to_datetime(result.equity_time_ms[last], unit="ms", utc=True)
+    return {"time": [time.isoformat() for time in times], "equity": [float(value) for value in result.equity[last]]}
+
+
+def _keep_tables(key: str, result: BacktestResult) -> None:
+    folder = tables_folder(key)
+    fresh = folder.with_name(folder.name + ".part")
+    fresh.mkdir(parents=True, exist_ok=True)
+    for name in _TABLES:
+        getattr(result, name).to_parquet(fresh / f"{name}.parquet")
+    if not folder.exists():
+        # Whole or not there at all: a reader never sees half of a run.
+        fresh.replace(folder)

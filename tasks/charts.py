@@ -22,9 +22,10 @@ _COSTS = {
 }
 
 Row = dict[str, Any]
+Chart = alt.VConcatChart | alt.FacetChart | alt.LayerChart
 
 
-def equity(rows: Sequence[Row]) -> alt.VConcatChart:
+def equity(rows: Sequence[Row]) -> Chart:
     """Return equity and drawdown of one strategy, one line a fee tier.
 
     ``rows`` are the results of that strategy. Each period starts from fresh capital; its daily equity is drawn as a
@@ -49,10 +50,11 @@ def equity(rows: Sequence[Row]) -> alt.VConcatChart:
         y=alt.Y("drawdown:Q", title="drawdown", axis=alt.Axis(format="%"), stack=None), color=colour, detail="period:N"
     )
     top = (start + line).properties(width=520, height=190)
-    return _styled(alt.vconcat(top, drawdown.properties(width=520, height=80), spacing=6).resolve_scale(x="shared"))
+    below = drawdown.properties(width=520, height=80)
+    return _styled(alt.vconcat(top, below, spacing=6).resolve_scale(x="shared"))
 
 
-def heat_map(rows: Sequence[Row]) -> alt.FacetChart:
+def heat_map(rows: Sequence[Row]) -> Chart:
     """Return net return by period and fee tier, one block a strategy; a refused run is an empty cell."""
     frame = pd.DataFrame(
         [
@@ -96,7 +98,7 @@ def heat_map(rows: Sequence[Row]) -> alt.FacetChart:
     return _styled(facet)
 
 
-def waterfall(rows: Sequence[Row]) -> alt.LayerChart:
+def waterfall(rows: Sequence[Row]) -> Chart:
     """Return where the money of one strategy at one tier went, from gross to net, summed over ``rows`` in USDT."""
     totals = {name: sum(float(row["costs"][name]) for row in rows) for name in _COSTS}
     steps: list[Row] = []
@@ -126,17 +128,17 @@ def waterfall(rows: Sequence[Row]) -> alt.LayerChart:
     return _styled((bars + labels + zero).properties(width=420, height=270))
 
 
-def svg(chart: alt.TopLevelMixin) -> str:
+def svg(chart: Chart) -> str:
     """Return ``chart`` as SVG text that stands in a page by itself."""
     return str(vl_convert.vegalite_to_svg(chart.to_dict()))
 
 
-def png(chart: alt.TopLevelMixin) -> bytes:
+def png(chart: Chart) -> bytes:
     """Return ``chart`` as a PNG picture at twice its size, sharp on a dense screen."""
     return bytes(vl_convert.vegalite_to_png(chart.to_dict(), scale=2))
 
 
-def png_markdown(chart: alt.TopLevelMixin, title: str) -> str:
+def png_markdown(chart: Chart, title: str) -> str:
     """Return ``chart`` as a markdown image with its data inline, as Prefect artifacts show it."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(png(chart)).decode()})"
 
@@ -155,8 +157,8 @@ def _order(rows: Sequence[Row], name: str) -> list[str]:
     return list(dict.fromkeys(str(row[name]) for row in rows))
 
 
-def _styled(chart: Any) -> Any:
-    return (
+def _styled(chart: Any) -> Chart:
+    styled: Chart = (
         # Text is measured while the picture is drawn, without the reader's fonts: the padding takes up the difference.
         chart.configure(font="Helvetica, Arial, sans-serif", background="white", padding=14)
         .configure_view(stroke=None)
@@ -164,3 +166,4 @@ def _styled(chart: Any) -> Any:
         .configure_legend(labelColor=_MUTED, titleColor=_MUTED)
         .configure_header(labelColor=_INK)
     )
+    return styled

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from prefect import task
 
 from bybit.rules.errors import InvalidInput
+from bybit.store.decisions import DecisionRecord
 from tasks.connections import store
 from validation.gates import Decision, GateConfig, StrategyGraduationManager
-from validation.stages import DecisionRecord
 
 Row = dict[str, Any]
 

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import orjson
 from prefect import task
 
 from bybit.client.errors import BybitError
 from bybit.client.rest import BybitClient
+from bybit.client.retries import RetryPolicy
+from bybit.client.transport import Timeout
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
 from bybit.rules.errors import InvalidInput
-from bybit.rules.periods import Period, utc
+from bybit.rules.periods import Period, to_ms, utc
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.server import SandboxConfig, serve
 from bybit.sandbox.tape import load_tape
@@ -22,11 +25,13 @@ from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, mark_interval
 from tasks.processes import ProcessFailed, Supervised
 
 LIVE_URL = "https://api.bybit.com"
-_LIVE_ANSWERS_WITHIN_S = 4.0
+_LIVE_ANSWERS_WITHIN = Timeout(connect_s=2.0, read_s=2.0, total_s=4.0)
 _SANDBOX_READY_WITHIN_S = 60.0
-_DEFAULT_LOOKBACK = timedelta(days=90)
+_DEFAULT_LOOKBACK = timedelta(days=365)
 # A tape is history: all of it lies before this instant.
 _EVER_MS = 4_102_444_800_000
+_ALL = 10**9
+_APART_MS = 30 * 86_400_000
 _DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -56,7 +61,7 @@ def open_source(wanted: str, tape: str | None, home: Path) -> Iterator[Source]:
 
 def live_answers() -> bool:
     """Return whether Bybit's main host tells its time to this machine within a few seconds."""
-    probe = BybitClient(testnet=False, base_urls=[LIVE_URL], max_seconds=_LIVE_ANSWERS_WITHIN_S)
+    probe = BybitClient(base_urls=[LIVE_URL], retry=RetryPolicy(n_tries=1), timeout=_LIVE_ANSWERS_WITHIN)
     try:
         probe.server_time()
     except BybitError:
@@ -105,16 +110,17 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     if source.tape is not None:
         return _plans_of_tape(load_tape(Path(source.tape)), request, interval)
     venue = client(source.base_url)
-    now = venue.server_time()
-    end = utc(interval.floor_ms(int(now.timestamp() * 1000)))
-    start = utc(interval.floor_ms(int((end - (request.lookback or _DEFAULT_LOOKBACK)).timestamp() * 1000)))
+    # Whole UTC days: a run that is repeated the same day asks for the same span and finds its results again.
+    end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))
+    start = end - (request.lookback or _DEFAULT_LOOKBACK)
     plans = []
     for symbol in request.symbols or _DEFAULT_SYMBOLS:
         listed = venue.get_instruments(Category.LINEAR, symbol)
         if not listed:
             raise InvalidInput(f"{symbol} is not a linear contract of {source.base_url}")
         launch = listed[0].launch_time
-        span = Span.of(Period(max(start, launch) if launch else start, end))
+        first = start if launch is None or launch <= start else utc(interval.close_ms(interval.floor_ms(to_ms(launch))))
+        span = Span.of(Period(first, end))
         plans.append(
             SymbolPlan(
                 symbol=symbol,
@@ -168,11 +174,14 @@ def _plan_of_tape(tape: Market, symbol: str, interval: Interval) -> SymbolPlan |
 
 
 def _candle_span(tape: Market, key: SeriesKey) -> Span | None:
-    oldest = tape.candles(key, Window(0, None, 1), _EVER_MS)
-    newest = tape.candles(key, Window(None, None, 1), _EVER_MS)
-    if not len(newest):
+    times = tape.candles(key, Window(0, None, _ALL), _EVER_MS)[:, 0]
+    if not len(times):
         return None
-    return Span.of(Period.from_ms(int(oldest[0, 0]), key.interval.close_ms(int(newest[-1, 0]))))
+    # A tape may hold recordings of one series that lie months apart; the longest one is replayed. Shorter absences
+    # are gaps of one recording: those stay inside, for the data checks to judge.
+    recordings = np.split(times, np.flatnonzero(np.diff(times) > _APART_MS) + 1)
+    longest = max(recordings, key=len)
+    return Span.of(Period.from_ms(int(longest[0]), key.interval.close_ms(int(longest[-1]))))
 
 
 def _funding_span(tape: Market, symbol: str) -> Span | None:

@@ -63,5 +63,5 @@ def _fee_span(span: Period, tiers: Iterable[str]) -> tuple[Period, list[str]]:
             f"the data ends {span.end:%Y-%m-%d}, before the rate of {latest} is known ({start:%Y-%m-%d}):"
             " ask for tiers with older rates, such as vip0"
         )
-    remark = f"Back-tests start {start:%Y-%m-%d}: the rate of {latest} is not established before (data starts {span.start:%Y-%m-%d})."
-    return Period(start, span.end), [remark]
+    known = f"the rate of {latest} is not established before (data starts {span.start:%Y-%m-%d})"
+    return Period(start, span.end), [f"Back-tests start {start:%Y-%m-%d}: {known}."]

@@ -129,7 +129,7 @@ class PipelineRequest(Plan):
 
     symbols: tuple[str, ...] = Field(default=(), description="empty: what the tape holds, else three large ones")
     interval: str = "15m"
-    lookback: timedelta | None = Field(default=None, description="how far back; a whole tape, else 90 days")
+    lookback: timedelta | None = Field(default=None, description="how far back; a whole tape, else 365 days")
     strategies: tuple[str, ...]
     tiers: tuple[str, ...] = ("vip0", "vip2", "vip5")
     n_periods: int = Field(default=4, ge=1, le=120)

@@ -1,4 +1,4 @@
-"""Quality: may the stored data of one symbol be used?"""
+"""Quality: the checks that decide whether the stored data of one symbol may be used."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,9 @@ def check_symbol_data(symbol: SymbolPlan, allow_gaps: bool = False) -> list[dict
         reports.append(_check(mark, symbol.mark, allow_gaps=allow_gaps))
     if symbol.funding is not None:
         rates = store().funding.read(Category.LINEAR, symbol.symbol, symbol.funding.period)
-        reports.append(check_funding(rates, symbol.symbol, symbol.funding.period))
+        reports.append(
+            check_funding(rates, Category.LINEAR, symbol.symbol, symbol.funding.period, allow_gaps=allow_gaps)
+        )
     now = datetime.now(UTC)
     for report in reports:
         store().quality.add(QualityRecord(report.subject, report.passed, report.to_dict(), now))
