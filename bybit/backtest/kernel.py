@@ -272,10 +272,15 @@ def simulate(candles, decisions, settlements, terms, ladder, eras, initial_cash,
                 )  # fmt: skip
                 entered_at, lots, pending = limit, 0.0, False
             if state[LOTS] != 0.0:
-                gone = exit_inside(
-                    state, counts, logs, terms, ladder, eras, candles, i,
-                    stop_of(want, state[LOTS], stop, tick), entered_at,
-                )  # fmt: skip
+                # Most candles reach neither: looking here first keeps the call out of the common path.
+                side = 1.0 if state[LOTS] > 0.0 else -1.0
+                protects = stop_of(want, side, stop, tick)
+                if reached(side, protects, low, high) or reached(
+                    side, state[LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i]
+                ):
+                    gone = exit_inside(
+                        state, counts, logs, terms, ladder, eras, candles, i, protects, entered_at
+                    )  # fmt: skip
             if gone:
                 # The venue cancels what rests, and nothing is opened again until the strategy changes its mind.
                 pending = False
@@ -322,11 +327,11 @@ def simulate(candles, decisions, settlements, terms, ladder, eras, initial_cash,
 
 
 @jit
-def stop_of(want, lots, stop, tick):  # type: ignore[no-untyped-def]
-    """Return the stop that protects a position of ``lots``, on a tick and away from the price; NaN when it has none.
+def stop_of(want, side, stop, tick):  # type: ignore[no-untyped-def]
+    """Return the stop that protects a position of ``side``, on a tick and away from the price; NaN when it has none.
 
     A stop belongs to the side that was decided: while a flip still rests as a limit, the old side has none.
     """
-    if want * lots < 0.0:
+    if want * side < 0.0:
         return math.nan
-    return round_price(stop, tick, -lots)
+    return round_price(stop, tick, -side)

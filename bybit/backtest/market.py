@@ -163,6 +163,8 @@ def _with_mark(
     mark = {name: _prices(market.mark, name, what) for name in PRICES}
     _check_shape(mark, mark_times, what)
     if mark_step <= step:
+        if (mark_times % mark_step).any():
+            raise UnusableData(f"{what} lie off the {market.mark_interval.value} grid")
         if step % mark_step:
             raise InvalidInput(f"{market.mark_interval.value} mark candles do not fill {market.interval.value} ones")
         where = _places(market, mark_times, times, step // mark_step)
@@ -209,13 +211,11 @@ def _places(market: MarketData, mark_times: Integers, wanted: Integers, n_each: 
     """Return the row of each wanted mark candle; all ``n_each`` from there on have to be present."""
     assert market.mark_interval is not None  # the caller looked
     where = np.searchsorted(mark_times, wanted)
-    ends = np.minimum(where + n_each - 1, len(mark_times) - 1)
     span = (n_each - 1) * market.mark_interval.ms
-    inside = where < len(mark_times)
+    inside = where + n_each <= len(mark_times)
     present = inside.copy()
-    present[inside] = (mark_times[where[inside]] == wanted[inside]) & (
-        mark_times[ends[inside]] == wanted[inside] + span
-    )
+    first = where[inside]
+    present[inside] = (mark_times[first] == wanted[inside]) & (mark_times[first + n_each - 1] == wanted[inside] + span)
     if not present.all():
         at = utc(int(wanted[~present][0])).isoformat()
         raise NotEstablished(

@@ -93,7 +93,7 @@ class BacktestResult:
 def fills_frame(symbol: str, rows: Floats) -> pd.DataFrame:
     """Return the fill log as a table; qty signed, fee + paid, ``liquidity`` maker or taker."""
     frame = _frame(symbol, rows, FILL_COLUMNS, ("fill_time",), ("event", "candle"))
-    frame["liquidity"] = np.where(frame.pop("taker") > 0.0, "taker", "maker")
+    frame["liquidity"] = _words(np.where(frame.pop("taker") > 0.0, "taker", "maker"))
     return _with_words(frame, REASONS)
 
 
@@ -154,7 +154,7 @@ def account_metrics(
 
 
 def _frame(symbol: str, rows: Floats, names: Sequence[str], times: Sequence[str], whole: Sequence[str]) -> pd.DataFrame:
-    columns: dict[str, Any] = {"symbol": np.full(len(rows), symbol, dtype=object)}
+    columns: dict[str, Any] = {"symbol": _words(np.full(len(rows), symbol, dtype=object))}
     for place, name in enumerate(names):
         values = np.ascontiguousarray(rows[:, place])
         if name in times:
@@ -165,5 +165,10 @@ def _frame(symbol: str, rows: Floats, names: Sequence[str], times: Sequence[str]
 
 
 def _with_words(frame: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
-    frame["reason"] = np.array(words, dtype=object)[frame["reason"].to_numpy(dtype=np.int64)]
+    frame["reason"] = _words(np.array(words, dtype=object)[frame["reason"].to_numpy(dtype=np.int64)])
     return frame
+
+
+def _words(values: NDArray[Any]) -> "pd.Series[str]":
+    # Named, or an empty table would have another type than a full one.
+    return pd.Series(values, dtype="str")

@@ -29,7 +29,7 @@ def contract_terms(
     """
     if instrument.max_leverage is not None and leverage > instrument.max_leverage:
         raise InvalidInput(
-            f"leverage {leverage} of {instrument.symbol} is above its maximum, {instrument.max_leverage}"
+            f"leverage {leverage} is above the maximum of {instrument.symbol}, {instrument.max_leverage}"
         )
     limits = ("min_notional", "max_market_order_qty", "max_order_qty")
     terms = Terms(

@@ -1,0 +1,115 @@
+"""On recorded WIFUSDT: 15-minute candles, hourly mark prices, real settlements over the switch from 8 to 4 hours."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bybit.backtest.engine import MarketData
+from bybit.rules.candles import Interval
+from bybit.rules.fees import FeeSchedule
+from bybit.rules.funding import FundingRate
+from bybit.rules.periods import Period, utc
+from bybit.strategies import registry
+from tests.bybit.backtest.markets import D, Scripted, engine, instrument, ladder
+
+PERIOD = Period(datetime(2024, 3, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC))
+
+
+def candles(path):
+    table = pd.read_parquet(path)
+    table.index = pd.DatetimeIndex(pd.to_datetime(table.pop("open_time"), unit="ms", utc=True), name="open_time")
+    return table
+
+
+@pytest.fixture(scope="module")
+def wif(shared):
+    data = shared / "data"
+    rates = pd.read_parquet(data / "funding/bybit_linear_WIFUSDT_listing_2025-06.parquet")
+    return MarketData(
+        symbol="WIFUSDT",
+        interval=Interval.MINUTE_15,
+        candles=candles(data / "klines/bybit_linear_WIFUSDT_15m_listing_2025-06.parquet"),
+        mark=candles(data / "klines/bybit_linear_mark_WIFUSDT_1h_listing_2025-06.parquet"),
+        mark_interval=Interval.HOUR_1,
+        funding=[
+            FundingRate("WIFUSDT", utc(row.funding_time), Decimal(repr(row.funding_rate))) for row in rates.itertuples()
+        ],
+        instrument=instrument(tick_size=D("0.0001"), qty_step=D(1), min_order_qty=D(1)),
+        risk_tiers=ladder((25_000, 100_000, None), ("0.01", "0.025", "0.05")),
+    )
+
+
+def hold(wif, side):
+    n = int((PERIOD.end - PERIOD.start) / Interval.MINUTE_15.length)
+    trader = engine(
+        Scripted([side] * n),
+        10_000.0,
+        leverage=1.0,
+        fee_schedule=FeeSchedule.builtin(),
+        slippage_rate=0.0002,
+        mark_policy="coarser",
+    )
+    return trader.run(wif, PERIOD)
+
+
+def test_the_funding_of_a_held_position_is_size_times_mark_times_rate_at_every_settlement(wif):
+    result = hold(wif, 0.5)
+    rates = {
+        rate.funding_time: float(rate.funding_rate)
+        for rate in wif.funding
+        if PERIOD.start < rate.funding_time < PERIOD.end
+    }
+    paid = result.funding
+    assert paid["funding_time"].tolist() == sorted(rates)
+    (size,) = set(paid["size"])
+    assert size == result.fills["qty"].iloc[0]
+    marks = wif.mark["open"].reindex(paid["funding_time"])
+    assert marks.notna().all()
+    expected = -size * marks.to_numpy() * np.array([rates[time] for time in paid["funding_time"]])
+    assert paid["payment"].sum() == pytest.approx(expected.sum(), abs=1e-8, rel=0)
+    assert -result.costs.funding == pytest.approx(expected.sum(), abs=1e-8, rel=0)
+    steps = paid["funding_time"].diff().value_counts()
+    assert set(steps.index / pd.Timedelta(hours=1)) == {4.0, 8.0}
+    assert result.assumptions["held_candles_with_a_longer_mark_candle"] == len(result.equity)
+
+
+def test_a_short_receives_what_a_long_pays_per_coin_until_it_is_liquidated(wif):
+    long, short = hold(wif, 0.02), hold(wif, -0.02)
+    # WIF doubled within days, which is where an isolated short at 1x has lost its margin.
+    assert len(short.liquidations) == 1
+    n = len(short.funding)
+    assert n >= 6
+    np.testing.assert_allclose(
+        long.funding["payment"][:n] / long.funding["size"][:n],
+        short.funding["payment"] / short.funding["size"],
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(registry()))
+def test_every_strategy_closes_its_books_on_the_recorded_market(wif, name):
+    trader = engine(
+        registry()[name](),
+        10_000.0,
+        leverage=5.0,
+        fee_schedule=FeeSchedule.builtin(),
+        slippage_rate=0.0002,
+        mark_policy="coarser",
+    )
+    result = trader.run(wif, PERIOD)
+    costs = result.costs
+    paid = costs.maker_fees + costs.taker_fees + costs.funding + costs.slippage + costs.liquidation_loss
+    assert costs.net == pytest.approx(costs.gross - paid, rel=1e-9, abs=1e-6)
+    rows = result.funding
+    assert rows["payment"].sum() == pytest.approx(
+        -(rows["size"] * rows["mark_price"] * rows["funding_rate"]).sum(), abs=1e-8, rel=0
+    )
+    assert len(result.fills) > 4
+    if name == "mean_reversion":
+        entries = result.fills[result.fills["reason"] == "limit"]
+        np.testing.assert_allclose(entries["fee"], 0.0002 * (entries["qty"] * entries["price"]).abs(), rtol=1e-12)
+    else:
+        assert costs.maker_fees == 0.0
