@@ -29,9 +29,10 @@ _DAY_WORD = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass
 class Recording:
-    """What the files of a tape hold, each list sorted by time and free of exact duplicates.
+    """What the files of a tape hold, each list sorted by time and free of repetitions.
 
-    Rows that disagree about one open time are all kept, as recorded: finding them is the reader's business.
+    A row that lacks a figure which another source has, and agrees in all others, counts as a repetition. Rows that
+    disagree about one open time are all kept, as recorded: finding them is the reader's business.
     """
 
     candles: dict[SeriesKey, Rows] = field(default_factory=dict)
@@ -157,11 +158,14 @@ def _rows(table: pa.Table, price: PriceType, file: Path) -> Rows:
 
 
 def _merge(parts: Sequence[Rows]) -> Rows:
-    # Exact duplicates, nulls included, are one row; np.unique sorts by open time first.
+    # Sorted by open time. A row that repeats its neighbour, or lacks a figure of it and agrees in all others, adds
+    # nothing: a null is no disagreement. Nulls sort last, so the fuller row comes first and stays.
     rows = np.concatenate(parts)
     if np.all(np.diff(rows[:, 0]) > 0):
         return rows
-    return np.asarray(np.unique(rows, axis=0, equal_nan=True))
+    rows = rows[np.lexsort(rows.T[::-1])]
+    repeats = np.all((rows[1:] == rows[:-1]) | np.isnan(rows[1:]), axis=1)
+    return rows[np.concatenate(([True], ~repeats))]
 
 
 def _rates(symbol: str, table: pa.Table, file: Path) -> list[FundingRate]:

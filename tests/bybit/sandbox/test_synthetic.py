@@ -242,3 +242,17 @@ def test_other_categories_list_nothing() -> None:
 def test_what_cannot_be_made_is_refused(seed: int, symbols: list[str] | None) -> None:
     with pytest.raises(InvalidInput):
         SyntheticMarket(seed, symbols)
+
+
+def test_a_settlement_at_midnight_belongs_to_the_window_that_begins_or_ends_there() -> None:
+    midnight = NOW // DAY * DAY
+    for window in (Window(midnight, midnight, 200), Window(midnight, None, 1), Window(None, midnight, 1)):
+        assert [to_ms(rate.funding_time) for rate in MARKET.funding(LINEAR, "BTCUSDT", window, NOW)] == [midnight]
+
+
+def test_the_premium_during_a_day_does_not_give_the_days_return_away() -> None:
+    span = NOW - 900 * DAY, NOW - DAY
+    premium = _all(_key(interval=Interval.DAY_1, price=PriceType.PREMIUM), *span)
+    index = _all(_key(interval=Interval.DAY_1, price=PriceType.INDEX), *span)
+    drift, gain = premium[:, 4] - premium[:, 1], np.log(index[:, 4] / index[:, 1])
+    assert abs(np.corrcoef(drift, gain)[0, 1]) < 0.12

@@ -46,6 +46,17 @@ def test_files_of_one_series_are_merged_and_exact_duplicates_are_one_row(tmp_pat
     assert _all(load_tape(tmp_path), _key()).tolist() == [list(row) for row in rows]
 
 
+def test_a_source_without_turnover_repeats_one_that_has_it(tmp_path: Path) -> None:
+    rows = minutes(START, 30)
+    bare = [(*row[:6], None) for row in rows]
+    candle_file(tmp_path / "klines" / "bybit_linear_BTCUSDT_1m_a.parquet", bare)
+    candle_file(tmp_path / "klines" / "bybit_linear_BTCUSDT_1m_b.parquet", rows[10:20])
+    candle_file(tmp_path / "klines" / "bybit_linear_BTCUSDT_1m_c.parquet", bare[5:25])
+    served = _all(load_tape(tmp_path), _key())
+    assert served[:, :6].tolist() == [list(row[:6]) for row in rows]
+    assert served[10:20, 6].tolist() == [row[6] for row in rows[10:20]]
+
+
 def test_rows_that_disagree_are_all_served_so_that_the_reader_sees_them(tmp_path: Path) -> None:
     rows = minutes(START, 6)
     other = (rows[3][0], *rows[4][1:])
@@ -295,3 +306,12 @@ def test_a_dirty_recording_is_served_with_its_conflicts(shared: Path) -> None:
     market = load_tape(shared / "data" / "dirty")
     served = _all(market, _key())
     assert len(np.unique(served[:, 0])) < len(served)
+
+
+def test_the_recorded_tape_repeats_no_open_time(shared: Path) -> None:
+    market = load_tape(shared / "data", symbols=["BTCUSDT", "BNBUSDT", "WIFUSDT"])
+    for symbol in ("BTCUSDT", "BNBUSDT", "WIFUSDT"):
+        for interval in ("1m", "5m", "15m", "1h"):
+            times = _all(market, _key(interval, symbol=symbol))[:, 0]
+            assert len(times) > 0
+            assert np.all(np.diff(times) > 0)
