@@ -10,9 +10,10 @@ from prefect.futures import as_completed
 
 from bybit.rules.periods import Period
 from tasks.candles import ingest_candles
+from tasks.connections import LIVE_URL
 from tasks.funding import ingest_funding
 from tasks.instruments import ingest_instruments
-from tasks.market import LIVE_URL, plan_symbols
+from tasks.market import plan_symbols
 from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, checked_strategies
 from tasks.progress import announce
 from tasks.runners import task_runner

@@ -9,11 +9,11 @@ from prefect.futures import as_completed
 
 from bybit.rules.periods import Period
 from tasks.backtests import backtest_case, load_markets, reproduce, run_backtest
-from tasks.matrix import plan_cases
+from tasks.matrix import common_span, plan_cases
 from tasks.plans import BacktestCase, BacktestTerms, MatrixPlan, PipelineRequest, Span, checked_strategies
 from tasks.progress import announce
 from tasks.runners import task_runner
-from tasks.stored import common_span, stored_symbols
+from tasks.stored import stored_symbols
 
 
 @flow(name="run-backtests", task_runner=task_runner())
@@ -41,6 +41,8 @@ def _announce(n_rows: int) -> None:
 
 def fan_out(plan: MatrixPlan) -> tuple[list[dict[str, Any]], list[str]]:
     """Run one task per strategy x fee tier x period; return their rows and what a reader should know of the plan."""
+    if not plan.symbols:
+        return [], ["No symbol's data may be used: nothing is back-tested."]
     cases, remarks = plan_cases(plan)
     load_markets(plan.symbols, allow_gaps=plan.terms.allow_gaps)
     futures = run_backtest.map(cases)

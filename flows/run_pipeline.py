@@ -25,6 +25,8 @@ def run_pipeline(source: Source, request: PipelineRequest) -> dict[str, Any]:
     quality = [check.result() for check in check_symbol_data.map(symbols, allow_gaps=request.terms.allow_gaps)]
     usable = [symbol for symbol, reports in zip(symbols, quality, strict=True) if all(r["passed"] for r in reports)]
     results, remarks = fan_out(request.matrix(usable))
+    if refused := [symbol.symbol for symbol in symbols if symbol not in usable]:
+        remarks.append(f"Left out of the back-tests, their data was refused: {', '.join(refused)}.")
     announce("gates and report")
     decisions = judge_strategies(request.strategies, request.tiers, results)
     checks = [report for reports in quality for report in reports]

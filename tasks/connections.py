@@ -3,10 +3,14 @@
 from functools import lru_cache
 from typing import Any
 
+from bybit.client.limits import Breaker
 from bybit.client.rest import BybitClient
 from bybit.history.manager import HistoricalDataManager
 from bybit.store.engine import Store, open_store
 from tasks.settings import settings
+
+LIVE_URL = "https://api.bybit.com"
+_BAN_PATIENCE_S = 1200.0
 
 
 def store() -> Store:
@@ -41,4 +45,9 @@ def _store(url: str) -> Store:
 
 @lru_cache(maxsize=8)
 def _client(base_url: str) -> BybitClient:
-    return BybitClient(base_urls=[base_url])
+    if base_url != LIVE_URL:
+        return BybitClient(base_urls=[base_url])
+    # The end of a ban is kept in a file: a run that is started again waits too. A thread may sleep a ban out, since
+    # nothing else would: the retries of a task end after a minute.
+    ban = Breaker(settings().home / "bybit-ban.json", patience_s=_BAN_PATIENCE_S)
+    return BybitClient(testnet=False, breaker=ban)

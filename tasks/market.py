@@ -20,11 +20,11 @@ from bybit.rules.periods import Period, to_ms, utc
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.server import SandboxConfig, serve
 from bybit.sandbox.tape import load_tape
-from tasks.connections import client
+from tasks.connections import LIVE_URL, client
+from tasks.matrix import most_in_common
 from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, mark_intervals
 from tasks.processes import ProcessFailed, Supervised
 
-LIVE_URL = "https://api.bybit.com"
 _LIVE_ANSWERS_WITHIN = Timeout(connect_s=2.0, read_s=2.0, total_s=4.0)
 _SANDBOX_READY_WITHIN_S = 60.0
 _DEFAULT_LOOKBACK = timedelta(days=365)
@@ -144,8 +144,9 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
             f" it holds {', '.join(recorded)}"
         )
     if not request.symbols:
-        # Whatever cannot be charged funding or liquidated is left out when nobody asked for it by name.
-        plans = [plan for plan in plans if plan.mark is not None and plan.funding is not None]
+        # Nobody asked for one by name: what can be charged funding and liquidated, and compared over the same time.
+        whole = [plan for plan in plans if plan.mark is not None and plan.funding is not None]
+        plans = most_in_common(whole, request.tiers)
     if not plans:
         raise InvalidInput(f"no symbol of the tape has {interval.value} candles, mark prices and funding together")
     if request.lookback is None:

@@ -1,54 +1,79 @@
 """The matrix: which strategy runs at which fee tier over which period, with which symbols."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period
-from tasks.plans import BacktestCase, MatrixPlan, Span
+from tasks.plans import BacktestCase, MatrixPlan, Span, SymbolPlan
 
 
 def plan_cases(plan: MatrixPlan) -> tuple[list[BacktestCase], list[str]]:
     """Return every cell of ``plan`` (strategy x tier x period, in that order), and remarks for the reader.
 
-    The span is what any symbol covers, from the day on which every tier's rate is known; it is cut into equal
-    periods, and a symbol takes part in the periods that it covers whole.
+    The span is what all symbols share, from the day on which every tier's rate is known; it is cut into equal
+    periods. Every cell holds the same symbols, so that the cells can be compared.
 
     Raises
     ------
     InvalidInput
-        When no symbol covers any period.
+        When the symbols share no span.
     NotEstablished
         When the data ends before the fees of the tiers are known.
     """
-    usable = {symbol.symbol: symbol.usable for symbol in plan.symbols}
-    spans = [period for period in usable.values() if period is not None]
-    if not spans:
-        raise InvalidInput(f"none of {sorted(usable)} has candles, mark prices and funding over a common span")
-    span, remarks = _fee_span(Period(min(p.start for p in spans), max(p.end for p in spans)), plan.tiers)
-    members = [
-        (period, tuple(s for s in plan.symbols if (own := usable[s.symbol]) is not None and own.contains(period)))
-        for period in span.split(plan.n_periods)
-    ]
-    if not any(symbols for _, symbols in members):
-        raise InvalidInput(f"no symbol covers one of the {plan.n_periods} periods whole: ask for more periods")
-    empty = [str(period) for period, symbols in members if not symbols]
-    if empty:
-        remarks.append(f"No symbol covers {', '.join(empty)} whole: no back-test there.")
+    span, remarks = _fee_span(common_span(plan.symbols), plan.tiers)
     uncertain = FeeSchedule.builtin().uncertain(span)
     if uncertain:
-        remarks.append(
-            f"Fee rates are uncertain in {', '.join(str(p) for p in uncertain)} (see the fee table's source)."
-        )
+        windows = ", ".join(str(window) for window in uncertain)
+        remarks.append(f"Fee rates are uncertain in {windows}: nobody recorded the day on which they changed.")
     return [
-        BacktestCase(strategy=strategy, tier=tier, span=Span.of(period), symbols=symbols, terms=plan.terms)
+        BacktestCase(strategy=strategy, tier=tier, span=Span.of(period), symbols=plan.symbols, terms=plan.terms)
         for strategy in plan.strategies
         for tier in plan.tiers
-        for period, symbols in members
-        if symbols
+        for period in span.split(plan.n_periods)
     ], remarks
+
+
+def common_span(symbols: Sequence[SymbolPlan]) -> Period:
+    """Return the span that every series of every symbol covers.
+
+    Raises
+    ------
+    InvalidInput
+        When there is none; names what each symbol covers.
+    """
+    span = symbols[0].usable
+    for symbol in symbols[1:]:
+        own = symbol.usable
+        span = span.overlap(own) if span is not None and own is not None else None
+    if span is None:
+        covers = "; ".join(f"{symbol.symbol} {symbol.usable or 'nothing'}" for symbol in symbols)
+        raise InvalidInput(f"the symbols share no span of candles, mark prices and funding: {covers}")
+    return span
+
+
+def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[SymbolPlan]:
+    """Return the symbols whose common span, times their number, is the longest: the most that can be compared.
+
+    Only time in which the rates of ``tiers`` are known counts.
+    """
+    known_from = max(FeeSchedule.builtin().known_from(Category.LINEAR, tier) for tier in tiers)
+    usable = [
+        (symbol, max(own.start, known_from), own.end)
+        for symbol in symbols
+        if (own := symbol.usable) is not None and own.end > known_from
+    ]
+    best: list[SymbolPlan] = []
+    most = 0.0
+    for _, start, _ in usable:
+        for _, _, end in usable:
+            group = [symbol for symbol, first, last in usable if first <= start and end <= last]
+            shared = len(group) * (end - start).total_seconds()
+            if shared > most:
+                best, most = group, shared
+    return best
 
 
 def _fee_span(span: Period, tiers: Iterable[str]) -> tuple[Period, list[str]]:

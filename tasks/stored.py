@@ -37,23 +37,6 @@ def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None)
     return plans
 
 
-def common_span(plans: Sequence[SymbolPlan]) -> Period:
-    """Return the span that every series of every symbol covers.
-
-    Raises
-    ------
-    InvalidInput
-        When there is none.
-    """
-    span: Period | None = plans[0].usable
-    for plan in plans[1:]:
-        own = plan.usable
-        span = span.overlap(own) if span is not None and own is not None else None
-    if span is None:
-        raise InvalidInput(f"{', '.join(plan.symbol for plan in plans)} share no span of stored data")
-    return span
-
-
 def _plan(symbol: str, interval: Interval, period: Period | None) -> SymbolPlan | None:
     candles = _stored_span(SeriesKey(Category.LINEAR, symbol, PriceType.LAST, interval), period)
     if candles is None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bybit.rules.errors import InvalidInput, NotEstablished
-from tasks.matrix import plan_cases
+from tasks.matrix import most_in_common, plan_cases
 from tasks.plans import BacktestTerms, MatrixPlan, PipelineRequest, Span, SymbolPlan, checked, checked_strategies
 
 
@@ -41,15 +41,26 @@ def test_a_cell_for_every_strategy_tier_and_period_in_that_order() -> None:
     assert [cell.span.start for cell in cells[1:3]] == ends[:2]
 
 
-def test_a_symbol_takes_part_only_in_periods_that_it_covers_whole() -> None:
+def test_every_cell_holds_the_same_symbols_over_the_span_they_share() -> None:
     plan = matrix(
         symbol("BTCUSDT", span("2024-06-01", "2025-06-01")),
-        symbol("WIFUSDT", span("2024-10-15", "2025-06-01")),
-        n_periods=4,
+        symbol("WIFUSDT", span("2024-10-15", "2025-08-01")),
+        n_periods=2,
     )
     cells, _ = plan_cases(plan)
-    members = [tuple(s.symbol for s in cell.symbols) for cell in cells[:4]]
-    assert members == [("BTCUSDT",), ("BTCUSDT",), ("BTCUSDT", "WIFUSDT"), ("BTCUSDT", "WIFUSDT")]
+    assert {tuple(s.symbol for s in cell.symbols) for cell in cells} == {("BTCUSDT", "WIFUSDT")}
+    assert cells[0].span.start == datetime(2024, 10, 15, tzinfo=UTC)
+    assert cells[1].span.end == datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def test_unnamed_symbols_are_chosen_for_the_most_comparable_data() -> None:
+    btc = symbol("BTCUSDT", span("2024-01-01", "2026-01-01"))
+    wif = symbol("WIFUSDT", span("2024-04-01", "2025-12-01"))
+    ada = symbol("ADAUSDT", span("2025-11-01", "2026-07-01"))
+    assert most_in_common([btc, wif, ada], ["vip0"]) == [btc, wif]
+    # Before 2024-03-07 no rate of vip2 is known: that time does not count.
+    early = symbol("LTCUSDT", span("2020-06-01", "2024-03-10"))
+    assert most_in_common([early, ada], ["vip2"]) == [ada]
 
 
 def test_the_usable_span_is_what_candles_mark_and_funding_share() -> None:

@@ -51,12 +51,15 @@ def test_a_parent_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> Non
 
 def test_a_child_that_dies_early_is_quoted(tmp_path: Path) -> None:
     child = "import sys; sys.exit('no such tape')"
-    with Supervised([sys.executable, "-c", child], tmp_path / "log", capture_stdout=True) as process:
-        with pytest.raises(ProcessFailed, match="no such tape"):
-            process.read_line(20)
+    log = tmp_path / "log"
+    with (
+        Supervised([sys.executable, "-c", child], log, capture_stdout=True) as process,
+        pytest.raises(ProcessFailed, match="no such tape"),
+    ):
+        process.read_line(20)
 
 
 def test_a_child_that_is_never_ready_is_ended(tmp_path: Path) -> None:
-    with Supervised([sys.executable, "-c", "import time; time.sleep(300)"], tmp_path / "log") as process:
-        with pytest.raises(ProcessFailed, match="not ready within"):
-            process.wait_until(lambda: False, 0.3)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(300)"]
+    with Supervised(sleeper, tmp_path / "log") as process, pytest.raises(ProcessFailed, match="not ready within"):
+        process.wait_until(lambda: False, 0.3)
