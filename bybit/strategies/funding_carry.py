@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bybit.features.indicators import atr, ema, held_since_change, latch
+from bybit.features.indicators import atr, ema, latch
 from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput
 from bybit.strategies.protocol import (
@@ -18,6 +18,7 @@ from bybit.strategies.protocol import (
     StrategyParams,
     check_positive,
     n_candles,
+    protective_stop,
     register,
 )
 
@@ -27,8 +28,10 @@ class FundingCarryParams(StrategyParams):
     """Parameters of ``FundingCarry``; times in hours, rates as yearly fractions of notional.
 
     A side is taken when the smoothed rate exceeds ``entry_yearly_rate`` and left below ``exit_yearly_rate``;
-    ``stop_atr`` is the stop's distance in average true ranges of a day. The exit lies above 10.95 %, the venue's resting
-    rate (0.01 % each 8 h), or a position would never end.
+    ``stop_atr`` is the stop's distance in average true ranges of a day. The exit lies above 10.95 %, the venue's
+    resting rate (0.01 % each 8 h), or a position would never end.
+    ``max_stop_rate`` caps the stop's distance as a fraction of the price, so that it is
+    met before an isolated position's liquidation (about 0.19 away at 5x).
     """
 
     smoothing_hours: float = 48.0
@@ -36,11 +39,13 @@ class FundingCarryParams(StrategyParams):
     exit_yearly_rate: float = 0.12
     atr_hours: float = 120.0
     stop_atr: float = 2.0
+    max_stop_rate: float = 0.12
     exposure: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense together."""
         check_positive(self, "smoothing_hours", "entry_yearly_rate", "atr_hours", "stop_atr", "exposure")
+        check_positive(self, "max_stop_rate")
         if not 0.0 <= self.exit_yearly_rate < self.entry_yearly_rate:
             raise InvalidInput(
                 f"exit_yearly_rate {self.exit_yearly_rate} must lie in [0, entry_yearly_rate {self.entry_yearly_rate})"
@@ -67,9 +72,10 @@ class FundingCarry(Strategy):
         short = latch(yearly > p.entry_yearly_rate, yearly < p.exit_yearly_rate)
         long = latch(yearly < -p.entry_yearly_rate, yearly > -p.exit_yearly_rate)
         side = long.astype(np.float64) - short.astype(np.float64)
+        # Before warm-up there is no opinion, so the first known side counts as a change from flat.
+        side[: self.warmup(view.interval) - 1] = 0.0
         distance = p.stop_atr * atr(view.high, view.low, view.close, view.n_candles(p.atr_hours), view.n_candles(24.0))
-        stop = held_since_change(view.close - side * distance, side)
-        stop[(side == 0.0) | ~(stop > 0.0)] = np.nan
+        stop = protective_stop(view.close, side, np.minimum(distance, p.max_stop_rate * view.close))
         target = p.exposure * side
         target[: self.warmup(view.interval) - 1] = np.nan
         return Signals(target, stop_price=stop)

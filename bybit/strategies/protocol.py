@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bybit.features.indicators import held_since_change
 from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput
 
@@ -132,6 +133,16 @@ def n_candles(hours: float, interval: Interval, at_least: int = 1) -> int:
     if interval is Interval.MONTH_1 or interval.ms > DAY_MS:
         raise InvalidInput(f"strategies cannot trade {interval.value} candles: use one day or shorter")
     return max(at_least, round(hours * HOUR_MS / interval.ms))
+
+
+def protective_stop(close: Floats, side: Floats, distance: Floats) -> Floats:
+    """Return a stop ``distance`` against the position from the close at which ``side`` changed, fixed until it changes.
+
+    Shape (n_candles,), quote coin; NaN while flat, or where the stop would not be a price.
+    """
+    stop = held_since_change(close - side * distance, side)
+    stop[(side == 0.0) | ~(stop > 0.0)] = np.nan
+    return stop
 
 
 _REGISTRY: dict[str, type[Strategy]] = {}
