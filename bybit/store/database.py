@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bybit.rules.errors import InvalidInput
 from bybit.store.errors import CorruptStore, StoreError, StoreFull, StoreUnavailable
-from bybit.store.migrate import upgrade
+from bybit.store.migrate import is_current, upgrade
 
 T = TypeVar("T")
 
@@ -80,7 +80,9 @@ class Database:
         try:
             if self.is_sqlite:
                 self.read(self._check_file)
-            self.write(upgrade)
+            # Only an upgrade needs the right to write: opening must not wait for a busy writer.
+            if not self.read(is_current):
+                self.write(upgrade)
         except BaseException:
             self.engine.dispose()
             raise

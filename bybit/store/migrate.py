@@ -15,25 +15,33 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADE_LOCK = 0x70657270
 
 
-def upgrade(connection: Connection) -> None:
-    """Upgrade to the newest schema inside the caller's transaction; does nothing when it already is.
+def is_current(connection: Connection) -> bool:
+    """Return whether the schema is the newest this code knows.
 
     Raises
     ------
     NewerSchema
         When the database was written by code that knows revisions this code does not.
     """
-    if connection.dialect.name == "postgresql":
-        # Two processes may open a fresh database at once; SQLite's writers already queue.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
     found = _current(connection)
-    if found == REVISIONS[-1]:
-        return
     if found is not None and found not in REVISIONS:
         raise NewerSchema(
             f"the database has schema {found!r}, this perpflow knows {REVISIONS[-1]!r} at most: "
             "use the newer perpflow that wrote it, or another database"
         )
+    return found == REVISIONS[-1]
+
+
+def upgrade(connection: Connection) -> None:
+    """Upgrade to the newest schema inside the caller's transaction; does nothing when it already is.
+
+    Raises ``NewerSchema`` like ``is_current``.
+    """
+    if connection.dialect.name == "postgresql":
+        # Two processes may open a fresh database at once; SQLite's writers already queue.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+    if is_current(connection):
+        return
     # Imported late: opening a store that is up to date should not pay for it.
     from alembic import command
     from alembic.config import Config

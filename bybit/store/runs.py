@@ -65,7 +65,7 @@ class RunTable:
 
         def work(connection: Connection) -> bool:
             statement = self._database.insert(backtest_runs).values(**row).on_conflict_do_nothing()
-            if connection.execute(statement).rowcount:
+            if connection.execute(statement.returning(backtest_runs.c.id)).first() is not None:
                 return True
             query = select(backtest_runs).where(backtest_runs.c.run_key == record.run_key)
             stored = connection.execute(query).one()._mapping

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bybit.store import Lease, Store, open_store
-from tests.bybit.store.databases import KINDS, fresh
+from tests.bybit.store.databases import KINDS, fresh, prepared
 from tests.bybit.store.examples import TTL
 
 
@@ -13,9 +13,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return fresh(request.param, tmp_path, request)
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with open_store(url) as opened:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with open_store(prepared(request.param, tmp_path, request)) as opened:
         yield opened
 
 

@@ -22,7 +22,7 @@ def _runs(found: set[int]) -> list[tuple[int, int]]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     # One store serves all examples: each has a symbol of its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
