@@ -152,9 +152,12 @@ def _run_lengths(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _conflicting(table: pd.DataFrame) -> NDArray[np.int64]:
-    repeated = table["open_time_ms"].duplicated(keep=False)
-    same = table.duplicated(["open_time_ms", *COLUMNS], keep=False)
-    return np.asarray(repeated & ~same, dtype=np.int64)
+    """Return 1 at each row whose open time comes again with other figures, shape (n,)."""
+    conflicting = np.zeros(len(table), dtype=np.int64)
+    repeated = np.flatnonzero(table["open_time_ms"].duplicated(keep=False))
+    doubles = table.loc[repeated, ["open_time_ms", *COLUMNS]]
+    conflicting[repeated] = ~doubles.duplicated(keep=False)
+    return conflicting
 
 
 def _mark_deviation(
@@ -189,14 +192,13 @@ def _missing(
     excused = merge_spans(hole.period.span_ms for hole in holes if hole.reason.startswith(EXPLAINED))
     recorded = merge_spans(hole.period.span_ms for hole in others)
 
-    present = np.unique(slots)
+    present, first_rows = np.unique(slots, return_index=True)
     absent = np.setdiff1d(due, present, assume_unique=True)
     faults = absent[~(_within(absent, excused) | _within(absent, recorded))]
     inner = faults[(faults > present[0]) & (faults < present[-1])]
 
     # Each missing candle is told at the row that follows it, the ends at the first and the last row.
     after, counts = np.unique(present[np.searchsorted(present, inner)], return_counts=True)
-    _, first_rows = np.unique(slots, return_index=True)
     zero = np.zeros(len(slots), dtype=np.int64)
     for name in ("missing_before", "late_ms", "short_ms", "unfinished_ms"):
         table[name] = zero

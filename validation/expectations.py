@@ -78,7 +78,7 @@ def _validate(
     Both travel in the expectation's meta: results come back in an order of their own.
     """
     with _LOCK:
-        batch_definition, gx, gxe = _context()
+        batch_definition, engine, gx, gxe = _context()
         expectations = [
             getattr(gxe, rule.expectation)(**columns, **rule.arguments, meta={"check": [rule.name, place]})
             for rule in rules
@@ -87,11 +87,16 @@ def _validate(
         # Given at once: adding one by one compares each with all before it.
         suite = gx.ExpectationSuite(name="suite", expectations=expectations)
         batch = batch_definition.get_batch({"dataframe": frame})
-        outcome = batch.validate(suite, result_format=dict(result_format))
+        try:
+            outcome = batch.validate(suite, result_format=dict(result_format))
+        finally:
+            # Else the table stays in memory until the next validation.
+            engine.batch_manager.reset_batch_cache()
+            engine.batch_manager.batch_data_cache.clear()
     return {tuple(result.expectation_config.meta["check"]): result for result in outcome.results}
 
 
-def _context() -> tuple[Any, Any, Any]:
+def _context() -> tuple[Any, Any, Any, Any]:
     if not _STATE:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         with warnings.catch_warnings():
@@ -102,9 +107,10 @@ def _context() -> tuple[Any, Any, Any]:
             from great_expectations.data_context.types.base import ProgressBarsConfig
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("perpflow").add_dataframe_asset("table")
-        _STATE["all"] = (asset.add_batch_definition_whole_dataframe("whole"), gx, gxe)
-    found: tuple[Any, Any, Any] = _STATE["all"]
+        source = context.data_sources.add_pandas("perpflow")
+        whole = source.add_dataframe_asset("table").add_batch_definition_whole_dataframe("whole")
+        _STATE["all"] = (whole, source.get_execution_engine(), gx, gxe)
+    found: tuple[Any, Any, Any, Any] = _STATE["all"]
     return found
 
 

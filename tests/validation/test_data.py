@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -401,6 +402,12 @@ def test_threads_may_check_at_the_same_time():
     assert reports == [set(), {"keys_unique"}, {"no_gaps"}, set()]
 
 
+def test_a_checked_table_is_not_kept_in_memory():
+    check(candles(1234), period=span(candles(1234)))
+    gc.collect()
+    assert [len(item) for item in gc.get_objects() if isinstance(item, pd.DataFrame) and len(item) == 1234] == []
+
+
 def test_great_expectations_is_not_imported_before_the_first_check():
     code = "import sys, validation.data, validation.gates; sys.exit('great_expectations' in sys.modules)"
     root = Path(__file__).parents[2]
@@ -448,7 +455,7 @@ def recorded(folder: str) -> list[str]:
     return sorted(path.name for path in shared.glob("bybit_*.parquet"))
 
 
-@pytest.mark.parametrize("folder", ["klines", "funding"])
+@pytest.mark.parametrize("folder", [pytest.param("klines", marks=pytest.mark.slow), "funding"])
 def test_recorded_files_pass_unless_their_recorder_left_gaps(shared, folder):
     names = recorded(folder)
     assert names
