@@ -112,7 +112,7 @@ class Console:
         table = Table("strategy", "stage", "newest decision", "decided by", "when")
         for r in rows:
             table.add_row(
-                r["strategy"], r["stage"], r["verdict"] or "none", r["decided_by"] or "", r["decided_at"] or ""
+                r["strategy"], r["stage"], r["verdict"] or "none", r["decided_by"] or "", _minute(r["decided_at"])
             )
         self._out.print(table)
         self._json({"strategies": rows})
@@ -133,7 +133,7 @@ class Console:
         """Show the decisions on one strategy, oldest first."""
         table = Table("when", "verdict", "from", "to", "decided by", "why")
         for d in decisions:
-            table.add_row(d["decided_at"], d["verdict"], d["from_stage"], d["to_stage"], d["decided_by"], _why(d))
+            table.add_row(_minute(d["decided_at"]), d["verdict"], d["from_stage"], d["to_stage"], d["decided_by"], _why(d))
         self._out.print(table)
         self._json({"decisions": decisions})
 
@@ -206,6 +206,10 @@ def _figures(row: Row) -> tuple[str, ...]:
 def _failures(report: Row) -> str:
     failed = [check for check in report["checks"] if not check["passed"]]
     return "; ".join(f"{c['name']} ({c['severity']}): {c['observed']}" for c in failed)
+
+
+def _minute(time: str | None) -> str:
+    return time[:16].replace("T", " ") if time else ""
 
 
 def _why(decision: Row) -> str:

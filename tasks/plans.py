@@ -72,12 +72,17 @@ class SymbolPlan(Plan):
 
     @property
     def usable(self) -> Period | None:
-        """The span that every series of the symbol covers, or None."""
+        """The span of whole candles that every series of the symbol covers, or None."""
+        interval = Interval.parse(self.interval)
         period: Period | None = self.candles.period
         for other in (self.mark, self.funding):
             if other is not None and period is not None:
                 period = period.overlap(other.period)
-        return period
+        if period is None:
+            return None
+        opens = interval.open_times(*period.span_ms)
+        whole = [(int(opens[0]), interval.floor_ms(period.end_ms))] if len(opens) else []
+        return next((Period.from_ms(start, end) for start, end in whole if start < end), None)
 
 
 MarkPolicy = Literal["exact", "coarser", "last"]

@@ -23,7 +23,7 @@ def contract_rules(recording: Recording) -> tuple[dict[Category, tuple[Instrumen
 
     A contract with candles or funding takes its rules from the tape's ``instruments/``, else from the newest record of
     the project's table, else from its candles: the price and quantity steps are the largest that all prices and
-    volumes are multiples of. A launch that nobody recorded is the first candle.
+    volumes are multiples of. A launch that nobody recorded is the first row.
     """
     found = dict(recording.instruments)
     notes = []
@@ -32,10 +32,12 @@ def contract_rules(recording: Recording) -> tuple[dict[Category, tuple[Instrumen
             found[category, symbol], note = _rules(category, symbol, recording)
             notes += note
         if found[category, symbol].launch_time is None:
-            first = min((rows[0, 0] for key, rows in _of(recording, category, symbol)), default=None)
-            if first is not None:
-                found[category, symbol] = replace(found[category, symbol], launch_time=utc(int(first)))
-                notes.append(f"launch time of {category} {symbol} is its first candle on the tape")
+            # A contract's first settlement may come hours before its first trade.
+            firsts = [utc(int(rows[0, 0])) for _, rows in _of(recording, category, symbol)]
+            firsts += [rate.funding_time for rate in recording.funding.get((category, symbol), ())[:1]]
+            if firsts:
+                found[category, symbol] = replace(found[category, symbol], launch_time=min(firsts))
+                notes.append(f"launch time of {category} {symbol} is its first row on the tape")
     listed = sorted(found.values(), key=lambda item: item.symbol)
     return {category: tuple(item for item in listed if item.category is category) for category in Category}, notes
 
