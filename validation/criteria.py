@@ -4,6 +4,7 @@ Every criterion fails closed. What cannot be computed (no run, a missing tier or
 value) counts as not met, with the reason in words.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -266,20 +267,32 @@ def _no_refused_run(evidence: Evidence) -> GateResult:
     return _at_most("no_refused_run", len(refused), 0, words)
 
 
-# Figures from different parameters, symbols or engines do not describe one strategy.
-_SAME: Final = ("engine_version", "fee_schedule_version")
+# Figures from different parameters, terms or engines do not describe one strategy.
+_SAME: Final = (
+    "engine_version",
+    "fee_schedule_version",
+    "params",
+    "interval",
+    "leverage",
+    "slippage_rate",
+    "initial_capital",
+    "mark_policy",
+    "funding_policy",
+)
 
 
 def _one_configuration(evidence: Evidence) -> GateResult:
     runs = evidence.grid.runs
     if any(not run.provenance for run in runs):
         raise NotComputable("a run does not say what data, engine and parameters it comes from")
-    versions = [
-        (sorted(run.params.items()), sorted(run.symbols), [run.provenance.get(name) for name in _SAME]) for run in runs
-    ]
-    n_configurations = len({repr(version) for version in versions})
-    words = f"the runs come from {n_configurations} combination(s) of parameters, symbols, engine and fee schedule"
-    return _at_most("one_configuration", n_configurations, 1, words)
+    configurations = {
+        json.dumps(
+            [run.params, sorted(run.symbols), [run.provenance.get(name) for name in _SAME]], sort_keys=True, default=str
+        )
+        for run in runs
+    }
+    words = f"the runs come from {len(configurations)} combination(s) of parameters, symbols, terms and engine"
+    return _at_most("one_configuration", len(configurations), 1, words)
 
 
 def _min_trades(evidence: Evidence) -> GateResult:
@@ -305,10 +318,16 @@ def _net_return(evidence: Evidence) -> GateResult:
 
 def _max_drawdown(evidence: Evidence) -> GateResult:
     most = evidence.config.max_drawdown
-    worst = max(evidence.grid.runs, key=lambda run: run.figure("max_drawdown", low=0))
-    measured = worst.figure("max_drawdown", low=0)
+    worst = max(evidence.grid.runs, key=_deepest)
+    measured = _deepest(worst)
     words = f"deepest fall {measured:.2%} ({worst.tier} in {worst.period}); at most {most:.2%} allowed"
     return _at_most("max_drawdown", measured, most, words)
+
+
+def _deepest(run: Run) -> float:
+    # Daily equity hides what happened within the day: where the fall at every close is told, it counts too.
+    finer = [run.figure(name, low=0) for name in ("max_drawdown_at_closes",) if name in run.metrics]
+    return max([run.figure("max_drawdown", low=0), *finer])
 
 
 def _no_liquidation(evidence: Evidence) -> GateResult:

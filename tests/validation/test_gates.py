@@ -47,6 +47,9 @@ def test_good_runs_promote_from_research_to_paper_without_a_person():
         ("one_configuration", changed(params={"fast_h": 24})),
         ("one_configuration", changed(symbols=("ETHUSDT",))),
         ("one_configuration", changed(provenance=ORIGIN | {"engine_version": "2"})),
+        ("one_configuration", changed(provenance=ORIGIN | {"leverage": 5})),
+        ("one_configuration", changed(provenance=ORIGIN | {"params": {"fast_h": 24}})),
+        ("max_drawdown", changed(max_drawdown_at_closes=0.31)),
         ("min_trades", good_runs(n_trades=24)),
         ("net_return", changed(net_return=-0.115)),
         ("max_drawdown", changed(max_drawdown=0.21)),
@@ -229,6 +232,10 @@ def test_a_result_row_may_hold_its_figures_flat_or_nested_or_as_attributes():
     flat = {"strategy": "trend", "tier": "vip0", "period": str(QUARTERS[0]), "provenance": ORIGIN} | GOOD
     nested = {"strategy": "trend", "tier": "vip0", "period": QUARTERS[0], "provenance": ORIGIN, "metrics": GOOD}
     assert Run.of(flat) == Run.of(nested) == Run.of(a_run()) == a_run()
+
+
+def test_a_fall_within_the_day_that_is_not_computable_fails_the_gate():
+    assert failing(in_research(changed(max_drawdown_at_closes=None))) == ["max_drawdown"]
 
 
 def test_numpy_figures_are_figures():
