@@ -11,6 +11,7 @@ from bybit.backtest.kernel import FILLS_A_CANDLE, LOGS_FULL, MARK_MISSING, Decis
 from bybit.backtest.market import MarketData, MarkPolicy, Prepared, prepare
 from bybit.backtest.position import (
     CROSSED,
+    ENTRY,
     FILL_COLUMNS,
     FUNDING,
     FUNDING_COLUMNS,
@@ -18,8 +19,10 @@ from bybit.backtest.position import (
     HELD,
     LIQUIDATION_COLUMNS,
     LIQUIDATION_LOSS,
+    LIQUIDATION_PRICE,
     LOTS,
     MAKER_FEES,
+    MARGIN,
     MARK_OF_CANDLE,
     N_FILLS,
     N_LIQUIDATIONS,
@@ -30,7 +33,9 @@ from bybit.backtest.position import (
     REJECTION_COLUMNS,
     SLIPPAGE,
     TAKER_FEES,
+    TRADE_CANDLE,
     TRADE_COLUMNS,
+    TRADE_TIME,
     UNFILLED,
     FeeEras,
     Ladder,
@@ -44,6 +49,7 @@ from bybit.backtest.result import (
     fills_frame,
     funding_frame,
     liquidations_frame,
+    open_positions_frame,
     rejections_frame,
     trades_frame,
 )
@@ -216,9 +222,15 @@ class BacktestEngine:
         assumptions: dict[str, int | str],
     ) -> BacktestResult:
         candles = prepared.candles
-        held = state[LOTS] * float(market.instrument.qty_step)
-        open_pnl = held * (candles.mark_close[-1] - state[REFERENCE]) if held else 0.0
-        trades = trades_frame(market.symbol, logs.trades)
+        held, mark = state[LOTS] * float(market.instrument.qty_step), candles.mark_close[-1]
+        open_pnl = held * (mark - state[REFERENCE]) if held else 0.0
+        still_open = [state[TRADE_TIME], state[TRADE_CANDLE], held, state[ENTRY], mark, held * (mark - state[ENTRY])]
+        rows = np.array([[*still_open, state[MARGIN], state[LIQUIDATION_PRICE]]])[: int(held != 0.0)]
+        tables = {
+            "fills": fills_frame(market.symbol, logs.fills),
+            "trades": trades_frame(market.symbol, logs.trades),
+            "open_positions": open_positions_frame(market.symbol, rows),
+        }
         days = (period.end_ms - period.start_ms) / DAY_MS
         costs = CostBreakdown(
             gross=float(state[GROSS] + open_pnl),
@@ -232,8 +244,7 @@ class BacktestEngine:
         return BacktestResult(
             symbol=market.symbol,
             period=period,
-            fills=fills_frame(market.symbol, logs.fills),
-            trades=trades,
+            **tables,
             funding=funding_frame(market.symbol, logs.funding),
             liquidations=liquidations_frame(market.symbol, logs.liquidations),
             rejections=rejections_frame(market.symbol, logs.rejections),
@@ -243,7 +254,12 @@ class BacktestEngine:
             costs=costs,
             metrics={
                 **account_metrics(
-                    candles.close_ms, equity, self.initial_capital, trades, int(counts[N_LIQUIDATIONS]), days
+                    candles.close_ms,
+                    equity,
+                    self.initial_capital,
+                    days,
+                    **tables,
+                    n_liquidations=int(counts[N_LIQUIDATIONS]),
                 ),
                 "n_fills": int(counts[N_FILLS]),
                 "n_rejected_orders": int(counts[N_REJECTED]),

@@ -16,6 +16,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from bybit.backtest.position import (
     BY_LIMIT,
@@ -25,6 +26,7 @@ from bybit.backtest.position import (
     CASH,
     CROSSED,
     ENTRY,
+    FINGERPRINT,
     HELD,
     LIQUIDATION_PRICE,
     LOTS,
@@ -173,13 +175,17 @@ def mark_at(settlements, k, size, first, second):  # type: ignore[no-untyped-def
     return max(first, second) if size * settlements.rate[k] > 0.0 else min(first, second)
 
 
-@jit
-def simulate(candles, decisions, settlements, terms, ladder, eras, initial_cash, last_for_mark, equity, logs):  # type: ignore[no-untyped-def]  # noqa: C901
+@njit(nogil=True, cache=True, error_model="numpy")
+def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
+    candles, decisions, settlements, terms, ladder, eras, initial_cash, last_for_mark, equity, logs, version=FINGERPRINT
+):
     """Trade every candle; fill ``equity`` (at each close) and ``logs``; return (status, where, state, counts, ruined).
 
     ``status`` is DONE, MARK_MISSING (``where``: the settlement whose mark nobody knows although a position is held)
     or LOGS_FULL (the caller runs again with longer logs). ``ruined`` is the candle at whose close nothing was left,
-    or -1. One long function on purpose: it is the order of events, and it has to be read in one piece.
+    or -1. ``version`` is left alone: it only keys the cache on disk.
+
+    One long function on purpose: it is the order of events, and it has to be read in one piece.
     """
     state = np.zeros(N_STATE)
     counts = np.zeros(N_COUNTS, np.int64)

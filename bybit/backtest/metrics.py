@@ -100,11 +100,21 @@ def trade_metrics(trades: pd.DataFrame, n_candles: int, equity_before: Floats) -
         "average_loss": average_loss,
         "payoff_ratio": None if average_win is None or average_loss is None else average_win / -average_loss,
         "mean_return_per_trade": float(trades["return"].to_numpy(dtype=np.float64).mean()) if n else None,
-        "exposure": _exposure(trades, n_candles) if n_candles else None,
+        "exposure": exposure(trades, n_candles) if n_candles else None,
         "traded_notional": traded,
         "turnover_on_mean_equity": traded / mean_equity if mean_equity > 0.0 else None,
         "max_consecutive_losses": float(_longest_run(net < 0.0)),
     }
+
+
+def exposure(trades: pd.DataFrame, n_candles: int) -> float:
+    """Return the share of candles i with entry_candle <= i < exit_candle for any row of ``trades``."""
+    steps = np.zeros(n_candles + 1)
+    entries = trades["entry_candle"].to_numpy(dtype=np.int64)
+    exits = trades["exit_candle"].to_numpy(dtype=np.int64)
+    np.add.at(steps, entries, 1.0)
+    np.add.at(steps, exits, -1.0)
+    return float((np.cumsum(steps)[:n_candles] > 0.0).mean())
 
 
 def daily_equity(close_time_ms: NDArray[np.int64], equity: Floats, initial: float) -> tuple[NDArray[np.int64], Floats]:
@@ -162,15 +172,6 @@ def _worst_drawdown(wealth: Floats) -> tuple[float, float | None, float | None, 
     peak = int(np.flatnonzero(wealth[: trough + 1] == peaks[trough])[-1])
     back = np.flatnonzero(wealth[trough:] >= peaks[trough])
     return float(depth[trough]), float(peak), float(trough), float(trough + back[0]) if len(back) else None, longest
-
-
-def _exposure(trades: pd.DataFrame, n_candles: int) -> float:
-    steps = np.zeros(n_candles + 1)
-    entries = trades["entry_candle"].to_numpy(dtype=np.int64)
-    exits = trades["exit_candle"].to_numpy(dtype=np.int64)
-    np.add.at(steps, entries, 1.0)
-    np.add.at(steps, exits, -1.0)
-    return float((np.cumsum(steps)[:n_candles] > 0.0).mean())
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:

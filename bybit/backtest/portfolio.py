@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bybit.backtest.metrics import DAY_MS
-from bybit.backtest.result import BacktestResult, account_metrics
+from bybit.backtest.result import BacktestResult, Integers, account_metrics
 from bybit.rules.errors import InvalidInput
 
 _PER_ACCOUNT = ("n_fills", "n_rejected_orders", "n_limits_crossed", "n_limits_unfilled", "ruined")
@@ -42,14 +42,17 @@ def combine(results: Sequence[BacktestResult]) -> BacktestResult:
     for result in results:
         n_closed = np.searchsorted(result.equity_time_ms, times, side="right")
         equity += np.concatenate([[result.initial_capital], result.equity])[n_closed]
-    trades = _stack([_on_grid(result, times) for result in results], "exit_time")
+    fills = _stack([result.fills for result in results], "fill_time")
+    trades = _stack([_on_grid(result, result.trades, times) for result in results], "exit_time")
+    still_open = _stack([_on_grid(result, result.open_positions, times) for result in results], "entry_time")
     days = (results[0].period.end_ms - results[0].period.start_ms) / DAY_MS
     n_liquidations = sum(len(result.liquidations) for result in results)
     return dataclasses.replace(
         results[0],
         symbol="+".join(symbols),
-        fills=_stack([result.fills for result in results], "fill_time"),
+        fills=fills,
         trades=trades,
+        open_positions=still_open,
         funding=_stack([result.funding for result in results], "funding_time"),
         liquidations=_stack([result.liquidations for result in results], "liquidation_time"),
         rejections=_stack([result.rejections for result in results], "order_time"),
@@ -58,7 +61,16 @@ def combine(results: Sequence[BacktestResult]) -> BacktestResult:
         initial_capital=initial,
         costs=reduce(lambda a, b: a + b, [result.costs for result in results]),
         metrics={
-            **account_metrics(times, equity, initial, trades, n_liquidations, days),
+            **account_metrics(
+                times,
+                equity,
+                initial,
+                days,
+                fills=fills,
+                trades=trades,
+                open_positions=still_open,
+                n_liquidations=n_liquidations,
+            ),
             **{name: sum(int(result.metrics[name] or 0) for result in results) for name in _PER_ACCOUNT},
         },
         assumptions=_assumptions(results),
@@ -73,13 +85,11 @@ def combine(results: Sequence[BacktestResult]) -> BacktestResult:
     )
 
 
-def _on_grid(result: BacktestResult, times: np.ndarray) -> pd.DataFrame:
+def _on_grid(result: BacktestResult, rows: pd.DataFrame, times: Integers) -> pd.DataFrame:
     # Candle numbers count along the account's own closes; the portfolio may have more of them.
-    trades = result.trades.copy()
-    place = np.append(np.searchsorted(times, result.equity_time_ms), len(times))
-    for name in ("entry_candle", "exit_candle"):
-        trades[name] = place[trades[name].to_numpy(dtype=np.int64)]
-    return trades
+    place = np.searchsorted(times, result.equity_time_ms)
+    numbered = {name: place[rows[name]] for name in ("entry_candle", "exit_candle") if name in rows.columns}
+    return rows.assign(**numbered)
 
 
 def _stack(frames: Sequence[pd.DataFrame], by: str) -> pd.DataFrame:

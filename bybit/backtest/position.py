@@ -5,6 +5,7 @@ one float array and one integer array, so that the kernel allocates nothing; the
 Quantities count in lots (multiples of ``qty_step``), which are exact in float64 and come back to zero exactly.
 """
 
+import hashlib
 import math
 from typing import Any, NamedTuple
 
@@ -90,8 +91,8 @@ class Logs(NamedTuple):
 
 
 def jit(function: Any) -> Any:
-    """Compile a function of the simulation: no Python inside, the GIL released, kept on disk."""
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+    """Compile a part of the simulation: no Python inside. Only the whole is kept on disk, see ``FINGERPRINT``."""
+    return njit(error_model="numpy")(function)
 
 
 @jit
@@ -263,3 +264,19 @@ def liquidate(state, counts, logs, terms, time_ms, candle, trigger):  # type: ig
     state[EXIT_VALUE] += qty * (state[ENTRY] - side * loss / qty)
     state[TRADE_PNL] -= loss
     end_trade(state, counts, logs, time_ms, candle, BY_LIQUIDATION)
+
+
+def _fingerprint(names: dict[str, Any]) -> int:
+    digest = hashlib.sha256()
+    for name, value in sorted(names.items()):
+        if hasattr(value, "py_func"):
+            code = value.py_func.__code__
+            digest.update(repr((name, code.co_code, code.co_consts, code.co_names)).encode())
+        elif isinstance(value, int | float | tuple):
+            digest.update(repr((name, value)).encode())
+    return int.from_bytes(digest.digest()[:7], "big")
+
+
+FINGERPRINT = _fingerprint(dict(globals()))
+"""Changes with every function and constant above. numba's cache on disk looks at the file of the cached function only:
+without this number in the kernel's signature, machine code of an older version of this file would go on running."""

@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bybit.backtest.metrics import Metrics, as_metrics, daily_returns, drawdowns, return_metrics, trade_metrics
+from bybit.backtest.metrics import (
+    YEAR_DAYS,
+    Metrics,
+    as_metrics,
+    daily_returns,
+    drawdowns,
+    exposure,
+    return_metrics,
+    trade_metrics,
+)
 from bybit.backtest.position import (
     FILL_COLUMNS,
     FUNDING_COLUMNS,
@@ -19,6 +28,10 @@ from bybit.backtest.position import (
     TRADE_COLUMNS,
 )
 from bybit.rules.periods import Period
+
+OPEN_COLUMNS = (
+    "entry_time", "entry_candle", "size", "entry_price", "mark_price", "unrealized_pnl", "margin", "liquidation_price",
+)  # fmt: skip
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -62,6 +75,8 @@ class BacktestResult:
         One row an event, oldest first, column ``symbol`` included; times are aware UTC. Fills, settlements and
         liquidations carry ``event``, their order in the account. Of a settlement, ``payment`` is positive when it
         entered the wallet: -size x mark_price x funding_rate.
+    open_positions : DataFrame
+        What is still held at the end (no trade yet), valued at the last mark; empty when flat.
     equity, equity_time_ms : ndarray of shape (n_candles,)
         Account equity at the mark at each candle's close, and that time.
     assumptions : dict
@@ -79,6 +94,7 @@ class BacktestResult:
     funding: pd.DataFrame
     liquidations: pd.DataFrame
     rejections: pd.DataFrame
+    open_positions: pd.DataFrame
     equity: Floats
     equity_time_ms: Integers
     initial_capital: float
@@ -126,26 +142,46 @@ def rejections_frame(symbol: str, rows: Floats) -> pd.DataFrame:
     return _with_words(_frame(symbol, rows, REJECTION_COLUMNS, ("order_time",), ()), REJECTIONS)
 
 
+def open_positions_frame(symbol: str, rows: Floats) -> pd.DataFrame:
+    """Return what is held at the end as a table; rows in the order of ``OPEN_COLUMNS``."""
+    return _frame(symbol, rows, OPEN_COLUMNS, ("entry_time",), ("entry_candle",))
+
+
 def account_metrics(
-    equity_time_ms: Integers, equity: Floats, initial: float, trades: pd.DataFrame, n_liquidations: int, days: float
+    equity_time_ms: Integers,
+    equity: Floats,
+    initial: float,
+    days: float,
+    *,
+    fills: pd.DataFrame,
+    trades: pd.DataFrame,
+    open_positions: pd.DataFrame,
+    n_liquidations: int,
 ) -> Metrics:
     """Return the figures of one account: risk and return of daily equity, statistics of closed trades.
 
     ``net_return`` is the whole period's, ``max_drawdown`` that of daily equity, ``max_drawdown_at_closes`` that of
-    every candle's close, ``turnover_ratio`` the traded notional per mean equity and year.
+    every candle's close, ``turnover_ratio`` the notional of all fills per mean equity and year. ``exposure`` counts
+    positions that are still open, every other figure of trades only closed ones.
     """
     daily = return_metrics(daily_returns(equity_time_ms, equity, initial))
     # A candle is exposed with the equity that it opened with.
     before = np.concatenate([[initial], equity[:-1]])
     of_trades = trade_metrics(trades, len(equity), before)
-    turnover = of_trades.pop("turnover_on_mean_equity")
+    del of_trades["turnover_on_mean_equity"]
+    traded = float((fills["qty"] * fills["price"]).abs().sum())
+    mean_equity = float(before.mean())
+    still_open = open_positions[["entry_candle"]].assign(exit_candle=len(equity))
+    holdings = pd.concat([trades[["entry_candle", "exit_candle"]], still_open])
     metrics = as_metrics(
         {
             "net_return": float(equity[-1]) / initial - 1.0,
             **daily,
             "max_drawdown_at_closes": float(drawdowns(equity, initial).max()),
             **of_trades,
-            "turnover_ratio": None if turnover is None else turnover * 365.0 / days,
+            "traded_notional": traded,
+            "turnover_ratio": traded / mean_equity * YEAR_DAYS / days if mean_equity > 0.0 else None,
+            "exposure": exposure(holdings, len(equity)),
         }
     )
     del metrics["n"]

@@ -170,6 +170,19 @@ def test_the_same_run_gives_the_same_bytes_in_any_thread():
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
+def test_a_position_that_is_still_open_is_shown_and_counts_as_exposure():
+    rows = [*flat(100.0, 4), (100.0, 104.0, 100.0, 104.0)]
+    result = run(market(rows), [0, 1, 1, 1])
+    (row,) = result.open_positions.itertuples()
+    assert (row.entry_time, row.size, row.mark_price) == (START + timedelta(hours=1), 10.0, 104.0)
+    assert row.unrealized_pnl == pytest.approx(40.0)
+    assert row.liquidation_price == pytest.approx(900 / 9.9)
+    assert result.trades.empty
+    assert result.metrics["exposure"] == 0.75
+    assert result.metrics["traded_notional"] == pytest.approx(1_000.0)
+    assert run(market(rows), [0, 1, 1, 0]).open_positions.empty
+
+
 def test_the_provenance_says_what_the_result_depends_on():
     fees = schedule()
     result = run(market(flat(100.0, 3), data_version="d1"), [0, 0], fee_schedule=fees)

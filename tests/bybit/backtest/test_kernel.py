@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bybit.backtest import position
 from bybit.rules.candles import Interval
 from bybit.rules.errors import NotEstablished
 from tests.bybit.backtest.markets import (
@@ -483,3 +484,13 @@ def test_more_rejections_than_the_first_logs_hold_are_all_kept():
     n = 6_000
     result = run(market(hours(*flat(100.0, n))), [20, 30] * (n // 2))
     assert len(result.rejections) == n
+
+
+# The cache on disk
+
+
+def test_the_kernel_is_compiled_anew_when_a_function_or_a_constant_of_the_account_changes():
+    names = {name: getattr(position, name) for name in dir(position) if name != "FINGERPRINT"}
+    assert position._fingerprint(names) == position.FINGERPRINT
+    assert position._fingerprint(names | {"MARGIN": 99}) != position.FINGERPRINT
+    assert position._fingerprint(names | {"settle": position.liquidate}) != position.FINGERPRINT
