@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from bybit.store import Lease, Store
-from bybit.store.errors import LeaseHeld
+from bybit.store.errors import LeaseHeld, StoreError
 
 T = TypeVar("T")
 
@@ -62,8 +62,12 @@ def held(store: Store, name: str, ttl: timedelta, wait_s: float) -> Iterator[Lea
         time.sleep(_POLL_S)
     try:
         yield lease
-    finally:
-        store.leases.release(lease)
+    except BaseException:
+        # The first error tells more than a second one would, and a lease not given back runs out by itself.
+        with suppress(StoreError):
+            store.leases.release(lease)
+        raise
+    store.leases.release(lease)
 
 
 def waiting(store: Store, lease: Lease) -> "Callable[[Future[T]], T]":

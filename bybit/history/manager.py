@@ -28,6 +28,9 @@ _FRESH = timedelta(minutes=10)
 # The venue publishes a settlement within seconds; calling the last minutes complete could lose one for good.
 _FUNDING_SETTLES = timedelta(minutes=5)
 
+# Recorded: WIFUSDT has a settlement four hours before its first candle. A day more costs no question more.
+_FUNDED_EARLY_MS = 86_400_000
+
 _PRICES = {
     Category.SPOT: (PriceType.LAST,),
     Category.LINEAR: tuple(PriceType),
@@ -187,7 +190,8 @@ class HistoricalDataManager:
                 fresh_ms=settled_ms,
                 wait=waiting(self._store, lease),
             )
-            before, alive, after = _by_life(missing, lifetime.launch_ms, lifetime.delivery_ms)
+            first_ms = None if lifetime.launch_ms is None else lifetime.launch_ms - _FUNDED_EARLY_MS
+            before, alive, after = _by_life(missing, first_ms, lifetime.delivery_ms)
             ingest.explain(before, lambda span: _lifeless(span, BEFORE_LISTING, lifetime))
             ingest.fetch(alive)
             ingest.explain(after, lambda span: _lifeless(span, AFTER_DELISTING, lifetime))

@@ -11,7 +11,7 @@ from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
-from bybit.rules.periods import Period, Span, utc
+from bybit.rules.periods import Span, to_ms, utc
 from bybit.store import Conflict, Rejected
 from bybit.store.bulk import ROW, Rows
 from bybit.store.candles import Columns
@@ -169,11 +169,9 @@ class Lifetime:
     @classmethod
     def of(cls, instrument: Instrument) -> "Lifetime":
         """Return the bounds in ``instrument``."""
-        launch, delivery = instrument.launch_time, instrument.delivery_time
-        both = Period(launch, delivery).span_ms if launch and delivery and launch < delivery else None
-        if both is not None:
-            return cls(*both)
-        return cls(
-            None if launch is None else int(launch.timestamp() * 1000),
-            None if delivery is None else int(delivery.timestamp() * 1000),
-        )
+        launch_ms = None if instrument.launch_time is None else to_ms(instrument.launch_time)
+        delivery_ms = None if instrument.delivery_time is None else to_ms(instrument.delivery_time)
+        # The venue writes 0 for a contract that never ends; an end before the beginning is none.
+        if delivery_ms is not None and delivery_ms <= max(launch_ms or 0, 0):
+            delivery_ms = None
+        return cls(launch_ms, delivery_ms)

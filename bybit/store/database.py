@@ -195,7 +195,11 @@ def _parse(address: str) -> URL:
 
 
 def _sqlite_engine(url: URL, busy_timeout_ms: int) -> Engine:
-    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFull(f"the folder {folder} cannot be made: {error.strerror}; choose another place") from error
     engine = create_engine(
         url,
         hide_parameters=True,

@@ -353,3 +353,9 @@ def test_a_lease_outlives_a_reply_that_takes_longer_than_it(small_store: Store) 
 def test_nonsense_settings_are_refused(small_store: Store) -> None:
     with pytest.raises(InvalidInput, match="1 or more"):
         HistoricalDataManager(FakeVenue(LATER), small_store, workers=0)
+
+
+def test_an_end_of_zero_is_no_end(small_store: Store) -> None:
+    venue = FakeVenue(LATER, listed=instrument(launch=START, delivery_time=utc(0)))
+    report = HistoricalDataManager(venue, small_store).ingest_candles(KEY, minutes(0, 10))
+    assert (report.rows_total, report.holes) == (10, ())

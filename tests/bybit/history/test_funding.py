@@ -79,12 +79,13 @@ def test_an_hour_without_a_settlement_is_ordinary(small_store: Store) -> None:
     assert (report.holes, report.missing) == ((), ())
 
 
-def test_nothing_is_asked_before_the_listing(small_store: Store) -> None:
+def test_nothing_is_asked_long_before_the_listing(small_store: Store) -> None:
     launch = START + timedelta(days=3)
     venue = FakeVenue(LATER, funding=rates(*range(72, 120, 8)), listed=instrument(launch=launch))
     report = HistoricalDataManager(venue, small_store).ingest_funding(LINEAR, "BTCUSDT", days(0, 5))
-    assert min(venue.asked)[0] == to_ms(launch)
-    assert [(hole.period, hole.reason) for hole in report.holes] == [(days(0, 3), BEFORE_LISTING)]
+    # A contract may be funded some hours before its first candle: the day before the listing is asked for too.
+    assert min(venue.asked)[0] == to_ms(launch - timedelta(days=1))
+    assert [(hole.period, hole.reason) for hole in report.holes] == [(days(0, 2), BEFORE_LISTING)]
 
 
 def test_the_last_minutes_are_stored_but_not_called_complete(store: Store) -> None:

@@ -154,6 +154,12 @@ def test_the_folder_of_a_new_file_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "a/b/c.db").is_file()
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFull, match="file/x cannot be made"):
+        open_store(f"sqlite:///{tmp_path}/file/x/y.db")
+
+
 def test_a_writer_waits_for_another_process_to_let_go(tmp_path: Path) -> None:
     url = _written(tmp_path / "x.db")
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
