@@ -94,16 +94,16 @@ class Settlements(NamedTuple):
 @jit
 def round_price(price, tick, side):  # type: ignore[no-untyped-def]
     """Return ``price`` on the tick grid: up for side +1, down for side -1. A hair off a tick counts as on it."""
-    if side > 0.0:
-        return np.ceil(price / tick - 1e-9) * tick
-    return np.floor(price / tick + 1e-9) * tick
+    n_ticks = price / tick
+    hair = 1e-9 + 1e-15 * n_ticks
+    return np.ceil(n_ticks - hair) * tick if side > 0.0 else np.floor(n_ticks + hair) * tick
 
 
 @jit
 def whole_lots(exposure, equity, price, step):  # type: ignore[no-untyped-def]
-    """Return the signed lots of ``exposure`` x ``equity`` at ``price``, rounded toward zero."""
-    lots = np.floor(abs(exposure) * equity / price / step + 1e-9)
-    return math.copysign(max(lots, 0.0), exposure)
+    """Return the signed lots of ``exposure`` x ``equity`` at ``price``, rounded toward zero; a hair off counts."""
+    lots = abs(exposure) * equity / price / step
+    return math.copysign(np.floor(lots + 1e-9 + 1e-15 * lots), exposure)
 
 
 @jit

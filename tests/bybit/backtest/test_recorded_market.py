@@ -1,5 +1,6 @@
 """On recorded WIFUSDT: 15-minute candles, hourly mark prices, real settlements over the switch from 8 to 4 hours."""
 
+import dataclasses
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -8,12 +9,12 @@ import pandas as pd
 import pytest
 
 from bybit.backtest.engine import MarketData
-from bybit.rules.candles import Interval
+from bybit.rules.candles import Category, Interval
 from bybit.rules.fees import FeeSchedule
 from bybit.rules.funding import FundingRate
 from bybit.rules.periods import Period, utc
 from bybit.strategies import registry
-from tests.bybit.backtest.markets import D, Scripted, engine, instrument, ladder
+from tests.bybit.backtest.markets import D, Scripted, engine, instrument, ladder, replay
 
 PERIOD = Period(datetime(2024, 3, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC))
 
@@ -113,3 +114,20 @@ def test_every_strategy_closes_its_books_on_the_recorded_market(wif, name):
         np.testing.assert_allclose(entries["fee"], 0.0002 * (entries["qty"] * entries["price"]).abs(), rtol=1e-12)
     else:
         assert costs.maker_fees == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(registry()))
+def test_the_decimal_ledger_books_the_same_on_recorded_hours(wif, shared, name):
+    path = shared / "data/klines/bybit_linear_WIFUSDT_1h_listing_2025-06.parquet"
+    hourly = dataclasses.replace(wif, candles=candles(path), interval=Interval.HOUR_1)
+    schedule = FeeSchedule.builtin()
+    quarter = Period(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
+    # 10x turns some of the falls of 2024 into liquidations.
+    trader = engine(registry()[name](), 10_000.0, leverage=10.0, fee_schedule=schedule, slippage_rate=0.0002)
+    result = trader.run(hourly, quarter)
+    assert len(result.fills) > 1
+    eras = [
+        (era.valid_from, str(era.rates.maker), str(era.rates.taker))
+        for era in schedule.eras(Category.LINEAR, "vip0", quarter)
+    ]
+    replay(result, hourly, eras, 10_000.0, 10.0)
