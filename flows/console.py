@@ -50,7 +50,8 @@ class Console:
             self.say(f"[yellow]{remark}[/yellow]")
         self._quality_failures(run["quality"])
         verdicts = {decision["strategy"]: decision["verdict"] for decision in run["decisions"]}
-        self._out.print(_matrix(run["results"], verdicts))
+        if run["results"]:
+            self._out.print(_matrix(run["results"], verdicts))
         for decision in run["decisions"]:
             self._verdict(decision)
         self.say(f"\nReport: {run['report']}  ({run['seconds']:.0f} s)")
@@ -133,7 +134,9 @@ class Console:
         """Show the decisions on one strategy, oldest first."""
         table = Table("when", "verdict", "from", "to", "decided by", "why")
         for d in decisions:
-            table.add_row(_minute(d["decided_at"]), d["verdict"], d["from_stage"], d["to_stage"], d["decided_by"], _why(d))
+            table.add_row(
+                _minute(d["decided_at"]), d["verdict"], d["from_stage"], d["to_stage"], d["decided_by"], _why(d)
+            )
         self._out.print(table)
         self._json({"decisions": decisions})
 
@@ -147,6 +150,9 @@ class Console:
         stages = decision["from_stage"] + (f" -> {decision['to_stage']}" if good else "")
         colour = "green" if good else "red"
         self.say(f"\n[bold]{decision['strategy']}[/bold]  [{colour}]{decision['verdict']}[/{colour}]  {stages}")
+        if not every_gate and all(gate["measured"] is None for gate in decision["gates"]):
+            self.say(f"  [red]no[/red]   {decision['gates'][0]['reason']}")
+            return
         for gate in decision["gates"]:
             if every_gate or not gate["passed"]:
                 mark = "[green]pass[/green]" if gate["passed"] else "[red]no[/red]  "
@@ -158,6 +164,9 @@ class Console:
         for report in reports:
             if not report["passed"]:
                 self.say(f"[red]Data refused:[/red] {report['subject']}: {_failures(report)}")
+                for check in report["checks"]:
+                    for row in check["failing_rows"][:3] if not check["passed"] else ():
+                        self.say(f"  [dim]{check['name']}: {row}[/dim]")
 
     def _json(self, value: Row) -> None:
         if self._as_json:

@@ -8,6 +8,7 @@ from prefect import task
 
 from bybit.rules.errors import InvalidInput
 from bybit.store.decisions import DecisionRecord
+from bybit.store.runs import RunRecord
 from tasks.connections import store
 from validation.gates import Decision, GateConfig, StrategyGraduationManager
 
@@ -76,8 +77,13 @@ def review(strategy: str, answer: Literal["approve", "reject"], reviewer: str, r
         When no review is open, or it is about other evidence.
     """
     manager = _manager()
-    answer_with = manager.approve if answer == "approve" else manager.reject
-    answer_with(strategy, evidence_hash=evidence, decided_by=reviewer, reason=reason)
+    if answer == "approve":
+        # What was reviewed is read again: a run that changed since voids the answer.
+        keys = newest_decision(strategy)["metrics"].get("run_keys", [])
+        runs = [run for key in keys if (run := store().runs.find(key)) is not None]
+        manager.approve(strategy, evidence_hash=evidence, decided_by=reviewer, reason=reason, runs=runs)
+    else:
+        manager.reject(strategy, evidence_hash=evidence, decided_by=reviewer, reason=reason)
     return newest_decision(strategy)
 
 
@@ -85,9 +91,11 @@ def _manager(tiers: Sequence[str] = ("vip0",)) -> StrategyGraduationManager:
     return StrategyGraduationManager(store(), GateConfig(tiers=tuple(tiers)))
 
 
-def _evidence(row: Row) -> Row:
-    # The gates ask whether a run was refused together with its figures.
-    return row | {"metrics": row["metrics"] | {"refused": row["refused"]}}
+def _evidence(row: Row) -> RunRecord | Row:
+    # The stored record where there is one, so that a later look at the store finds the same evidence. A refused run
+    # is not stored: its row says why.
+    stored = store().runs.find(row["run_key"]) if row["run_key"] else None
+    return stored or row | {"metrics": row["metrics"] | {"refused": row["refused"]}}
 
 
 def _plain(decision: Decision) -> Row:

@@ -8,6 +8,7 @@ from prefect import task
 
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.store.quality import QualityRecord
+from bybit.store.series import FundingKey
 from tasks.connections import store
 from tasks.plans import Span, SymbolPlan
 from validation.data import QualityReport, check_candles, check_file, check_funding
@@ -21,15 +22,12 @@ def check_symbol_data(symbol: SymbolPlan, allow_gaps: bool = False) -> list[dict
     caller's decision: a report says ``passed``, it does not raise.
     """
     last = _key(symbol, PriceType.LAST, symbol.interval)
-    reports = [_check(last, symbol.candles, allow_gaps=allow_gaps, symbol=symbol)]
-    if symbol.mark is not None and symbol.mark_interval is not None:
-        mark = _key(symbol, PriceType.MARK, symbol.mark_interval)
-        reports.append(_check(mark, symbol.mark, allow_gaps=allow_gaps))
+    mark = _key(symbol, PriceType.MARK, symbol.mark_interval) if symbol.mark_interval else None
+    reports = [_check(last, symbol.candles, allow_gaps, mark)]
+    if symbol.mark is not None and mark is not None:
+        reports.append(_check(mark, symbol.mark, allow_gaps))
     if symbol.funding is not None:
-        rates = store().funding.read(Category.LINEAR, symbol.symbol, symbol.funding.period)
-        reports.append(
-            check_funding(rates, Category.LINEAR, symbol.symbol, symbol.funding.period, allow_gaps=allow_gaps)
-        )
+        reports.append(_check_funding(symbol.symbol, symbol.funding, allow_gaps))
     now = datetime.now(UTC)
     for report in reports:
         store().quality.add(QualityRecord(report.subject, report.passed, report.to_dict(), now))
@@ -45,12 +43,8 @@ def _key(symbol: SymbolPlan, price: PriceType, interval: str) -> SeriesKey:
     return SeriesKey(Category.LINEAR, symbol.symbol, price, Interval.parse(interval))
 
 
-def _check(key: SeriesKey, span: Span, *, allow_gaps: bool, symbol: SymbolPlan | None = None) -> QualityReport:
+def _check(key: SeriesKey, span: Span, allow_gaps: bool, mark: SeriesKey | None = None) -> QualityReport:
     database = store()
-    mark = None
-    if symbol is not None and symbol.mark is not None and symbol.mark_interval == symbol.interval:
-        # Only candles of one length can be laid side by side.
-        mark = database.candles.read(_key(symbol, PriceType.MARK, symbol.interval), symbol.mark.period)
     return check_candles(
         database.candles.read(key, span.period),
         key,
@@ -58,5 +52,20 @@ def _check(key: SeriesKey, span: Span, *, allow_gaps: bool, symbol: SymbolPlan |
         holes=database.coverage.holes(key, span.period),
         conflicts=len(database.conflicts.list(key)),
         allow_gaps=allow_gaps,
-        mark=mark,
+        mark=None if mark is None else database.candles.read(mark, span.period),
+    )
+
+
+def _check_funding(symbol: str, span: Span, allow_gaps: bool) -> QualityReport:
+    database = store()
+    key = FundingKey(Category.LINEAR, symbol)
+    return check_funding(
+        database.funding.read(Category.LINEAR, symbol, span.period),
+        Category.LINEAR,
+        symbol,
+        span.period,
+        holes=database.coverage.holes(key, span.period),
+        conflicts=len(database.conflicts.list(key)),
+        allow_gaps=allow_gaps,
+        funding_interval=database.instruments.get(Category.LINEAR, symbol).funding_interval,
     )

@@ -3,6 +3,7 @@
 Importing it costs 8 s and 250 MB, so it happens inside the first validation and nowhere else.
 """
 
+import logging
 import os
 import threading
 import warnings
@@ -105,6 +106,8 @@ def _context() -> tuple[Any, Any, Any, Any]:
             import great_expectations as gx
             import great_expectations.expectations as gxe
             from great_expectations.data_context.types.base import ProgressBarsConfig
+        # It tells every run of a temporary folder that nothing is ever written to.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_pandas("perpflow")
