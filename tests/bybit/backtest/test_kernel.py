@@ -212,6 +212,14 @@ def test_nothing_is_opened_again_after_a_stop_until_the_target_changes():
     assert result.fills["candle"].tolist() == [0, 0, 3]
 
 
+def test_a_stop_cancels_the_limit_that_rests():
+    # The stop is hit while more is being quoted for: that quote is gone for good, not only for this candle.
+    rows = hours(*flat(100.0, 1), (100.0, 100.0, 97.5, 98.0), (98.0, 98.0, 90.0, 95.0))
+    data = market(rows)
+    result = booked(run(data, [1, 2, 2], limit=[NAN, 97.0, 96.0], stop=[NAN, 98.0, NAN]), data)
+    assert result.fills["reason"].tolist() == ["market", "stop"]
+
+
 def test_the_old_side_has_no_stop_while_a_flip_still_rests():
     # Decided: short, with a stop above. The long is still held, and 105 is no stop of a long at 100.
     rows = hours(*flat(100.0, 1), (100.0, 100.5, 99.0, 100.0))

@@ -65,6 +65,12 @@ def test_the_extremes_of_a_longer_mark_candle_hold_for_every_candle_inside():
     assert late.assumptions["held_candles_with_a_longer_mark_candle"] == 1
 
 
+def test_inside_a_longer_mark_candle_its_open_is_not_taken_for_the_mark_at_a_later_open():
+    data = quarters(flat(100.0, 8), [*flat(100.0, 1), (80.0, 100.0, 80.0, 100.0)])
+    (row,) = engine(Scripted([0, 2, 2, 2]), mark_policy="coarser").run(data, period(data)).liquidations.itertuples()
+    assert row.trigger_price == row.liquidation_price
+
+
 def test_equity_inside_a_longer_mark_candle_is_the_last_close_within_its_range():
     rows = [*flat(100.0, 4), *flat(100.0, 1), (100, 106, 100, 106), (106, 106, 97, 97), (97, 101, 97, 101)]
     data = quarters(rows, [*flat(100.0, 1), (100.0, 103.0, 98.0, 102.0)])
