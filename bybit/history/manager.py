@@ -11,14 +11,15 @@ import pandas as pd
 from bybit.history.candles import CandleIngest, Tally
 from bybit.history.funding import FundingIngest
 from bybit.history.lease import held, waiting
+from bybit.history.lifetime import Lifetime, by_life
 from bybit.history.pages import next_open, whole_candles
 from bybit.history.report import IngestReport
-from bybit.history.venue import Lifetime, Venue
+from bybit.history.venue import Venue
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.instruments import Instrument
 from bybit.rules.periods import Period, Span, subtract_spans, to_ms, utc
-from bybit.store import AFTER_DELISTING, BEFORE_LISTING, FundingKey, Hole, Store
+from bybit.store import FundingKey, Store
 from bybit.store.series import AnyKey
 
 __all__ = ["HistoricalDataManager", "IngestReport"]
@@ -145,10 +146,10 @@ class HistoricalDataManager:
                 wait=waiting(self._store, lease),
                 on_settled=settled,
             )
-            before, alive, after = _by_life(missing, first_ms, last_ms)
-            ingest.explain(before, lambda span: _lifeless(span, BEFORE_LISTING, lifetime))
+            before, alive, after = by_life(missing, first_ms, last_ms)
+            ingest.explain(before, lifetime.before)
             ingest.fetch(alive)
-            ingest.explain(after, lambda span: _lifeless(span, AFTER_DELISTING, lifetime))
+            ingest.explain(after, lifetime.after)
         n_rows = self._store.candles.count(key, Period.from_ms(*wanted))
         return self._report(key, run, wanted, clipped, ingest.tally, n_rows)
 
@@ -191,10 +192,10 @@ class HistoricalDataManager:
                 wait=waiting(self._store, lease),
             )
             first_ms = None if lifetime.launch_ms is None else lifetime.launch_ms - _FUNDED_EARLY_MS
-            before, alive, after = _by_life(missing, first_ms, lifetime.delivery_ms)
-            ingest.explain(before, lambda span: _lifeless(span, BEFORE_LISTING, lifetime))
+            before, alive, after = by_life(missing, first_ms, lifetime.delivery_ms)
+            ingest.explain(before, lifetime.before)
             ingest.fetch(alive)
-            ingest.explain(after, lambda span: _lifeless(span, AFTER_DELISTING, lifetime))
+            ingest.explain(after, lifetime.after)
         n_rows = self._store.funding.count(category, symbol, Period.from_ms(*wanted))
         return self._report(key, run, wanted, clipped, ingest.tally, n_rows)
 
@@ -331,8 +332,15 @@ class HistoricalDataManager:
         raise InvalidInput(f"the venue lists no {category} contract {symbol}: check the symbol and its category")
 
     def _lifetime(self, category: Category, symbol: str, run: "_Run") -> Lifetime:
-        instrument = self._instrument(category, symbol)
         run.requests += 1
+        try:
+            instrument = self._instrument(category, symbol)
+        except InvalidInput as unlisted:
+            # A contract that has ended may no longer be listed, and still have a history.
+            try:
+                return Lifetime.of(self._store.instruments.get(category, symbol))
+            except NotEstablished:
+                raise unlisted from None
         self._store.instruments.write([instrument])
         return Lifetime.of(instrument)
 
@@ -379,21 +387,3 @@ class _Run:
 
 def _period(start: datetime | int, end: datetime | int) -> Period:
     return Period.from_ms(to_ms(to_ms(start)), to_ms(to_ms(end)))
-
-
-def _by_life(
-    spans: Sequence[Span], first_ms: int | None, last_ms: int | None
-) -> tuple[list[Span], list[Span], list[Span]]:
-    """Cut ``spans`` into what lies before the listing, in the lifetime, and after the delisting."""
-    start = min((span[0] for span in spans), default=0) if first_ms is None else first_ms
-    end = max((span[1] for span in spans), default=0) if last_ms is None else last_ms
-    before = [(a, min(b, start)) for a, b in spans if a < start]
-    alive = [(max(a, start), min(b, end)) for a, b in spans if max(a, start) < min(b, end)]
-    after = [(max(a, end, start), b) for a, b in spans if max(a, end, start) < b]
-    return before, alive, after
-
-
-def _lifeless(span: Span, reason: str, lifetime: Lifetime) -> Hole:
-    edge = lifetime.launch_ms if reason == BEFORE_LISTING else lifetime.delivery_ms
-    name = "launch_time" if reason == BEFORE_LISTING else "delivery_time"
-    return Hole(Period.from_ms(*span), reason, {} if edge is None else {name: utc(edge).isoformat()})

@@ -11,7 +11,7 @@ from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
-from bybit.rules.periods import Span, to_ms, utc
+from bybit.rules.periods import Span, utc
 from bybit.store import Conflict, Rejected
 from bybit.store.bulk import ROW, Rows
 from bybit.store.candles import Columns
@@ -157,21 +157,3 @@ def ask(venue: Venue, key: SeriesKey, span: Span) -> Reply:
         n_outside=page.n_outside + int((~inside).sum()),
         n_duplicate=page.n_duplicate,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """When an instrument traded, as far as the venue says: ms UTC, None for not known or not over."""
-
-    launch_ms: int | None
-    delivery_ms: int | None
-
-    @classmethod
-    def of(cls, instrument: Instrument) -> "Lifetime":
-        """Return the bounds in ``instrument``."""
-        launch_ms = None if instrument.launch_time is None else to_ms(instrument.launch_time)
-        delivery_ms = None if instrument.delivery_time is None else to_ms(instrument.delivery_time)
-        # The venue writes 0 for a contract that never ends; an end before the beginning is none.
-        if delivery_ms is not None and delivery_ms <= max(launch_ms or 0, 0):
-            delivery_ms = None
-        return cls(launch_ms, delivery_ms)

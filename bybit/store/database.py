@@ -231,12 +231,15 @@ def _sqlite_engine(url: URL, busy_timeout_ms: int) -> Engine:
 
 
 def _postgres_engine(url: URL) -> Engine:
+    asked = url.query.get("options", "")
+    options = [asked] if isinstance(asked, str) else list(asked)
+    # A lock that is never given back must not hang a night's run; what the address asks for has the last word.
+    options = ["-c lock_timeout=30000 -c timezone=UTC", *options]
     return create_engine(
         url,
         hide_parameters=True,
         pool_size=8,
         max_overflow=24,
         pool_pre_ping=True,
-        # A lock that is never given back must not hang a night's run.
-        connect_args={"connect_timeout": 10, "options": "-c lock_timeout=30000 -c timezone=UTC"},
+        connect_args={"connect_timeout": 10, "options": " ".join(options)},
     )

@@ -332,12 +332,12 @@ def test_a_fetch_whose_lease_was_taken_over_is_refused(store: Store) -> None:
 
 
 def test_a_lease_outlives_a_reply_that_takes_longer_than_it(small_store: Store) -> None:
-    venue = FakeVenue(LATER, latency_s=0.5)
-    manager = HistoricalDataManager(venue, small_store, lease_ttl=timedelta(seconds=0.3))
+    venue = FakeVenue(LATER, latency_s=2.0)
+    manager = HistoricalDataManager(venue, small_store, lease_ttl=timedelta(seconds=1.2))
     held: list[bool] = []
 
     def intrude() -> None:
-        time.sleep(0.4)
+        time.sleep(1.6)
         try:
             small_store.leases.take(f"candles bybit {KEY}", "intruder", TTL)
         except LeaseHeld:
@@ -359,3 +359,11 @@ def test_an_end_of_zero_is_no_end(small_store: Store) -> None:
     venue = FakeVenue(LATER, listed=instrument(launch=START, delivery_time=utc(0)))
     report = HistoricalDataManager(venue, small_store).ingest_candles(KEY, minutes(0, 10))
     assert (report.rows_total, report.holes) == (10, ())
+
+
+def test_a_contract_the_venue_no_longer_lists_is_fetched_by_its_stored_rules(small_store: Store) -> None:
+    ended = instrument(launch=START, delivery_time=START + timedelta(minutes=30))
+    small_store.instruments.write([ended])
+    venue = FakeVenue(LATER, listed=instrument("ETHUSDT"))
+    report = HistoricalDataManager(venue, small_store).ingest_candles(KEY, minutes(0, 60))
+    assert (report.rows_total, report.missing) == (30, ())

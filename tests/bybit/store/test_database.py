@@ -219,6 +219,14 @@ def server_store(postgres_url: str) -> Store:
     return open_store(fresh_database(postgres_url), sleep=_no_sleep)
 
 
+def test_settings_in_the_address_are_kept(postgres_url: str) -> None:
+    address = make_url(postgres_url).update_query_dict({"options": "-c work_mem=5MB -c lock_timeout=1234"})
+    with open_store(address.render_as_string(hide_password=False)) as store:
+        for name, value in (("work_mem", "5MB"), ("lock_timeout", "1234ms"), ("TimeZone", "UTC")):
+            shown = store.database.read(lambda c, name=name: c.exec_driver_sql(f"SHOW {name}").scalar_one())
+            assert shown == value
+
+
 def test_a_dropped_connection_repeats_the_whole_unit_of_work(server_store: Store) -> None:
     with server_store as store:
         lease = store.leases.take("x", "test", TTL)
