@@ -22,7 +22,7 @@ from bybit.sandbox.server import SandboxConfig, serve
 from bybit.sandbox.tape import load_tape
 from tasks.connections import LIVE_URL, client
 from tasks.matrix import most_in_common
-from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, mark_intervals
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan
 from tasks.processes import ProcessFailed, Supervised
 
 _LIVE_ANSWERS_WITHIN = Timeout(connect_s=2.0, read_s=2.0, total_s=4.0)
@@ -157,21 +157,11 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
 
 def _plan_of_tape(tape: Market, symbol: str, interval: Interval) -> SymbolPlan | None:
     check_symbol(symbol)
-    candles = _candle_span(tape, SeriesKey(Category.LINEAR, symbol, PriceType.LAST, interval))
-    if candles is None:
-        return None
-    marks = (
-        (i, _candle_span(tape, SeriesKey(Category.LINEAR, symbol, PriceType.MARK, i))) for i in mark_intervals(interval)
-    )
-    mark_interval, mark = next(((i, span) for i, span in marks if span is not None), (None, None))
-    return SymbolPlan(
-        symbol=symbol,
-        interval=interval.value,
-        candles=candles,
-        mark_interval=mark_interval.value if mark_interval else None,
-        mark=mark,
-        funding=_funding_span(tape, symbol),
-    )
+
+    def candles(price: PriceType, length: Interval) -> Span | None:
+        return _candle_span(tape, SeriesKey(Category.LINEAR, symbol, price, length))
+
+    return SymbolPlan.of(symbol, interval, candles, _funding_span(tape, symbol))
 
 
 def _candle_span(tape: Market, key: SeriesKey) -> Span | None:

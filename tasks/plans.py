@@ -1,12 +1,12 @@
 """What a run is asked to do, as typed parameters that the Prefect UI shows as a form."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bybit.rules.candles import Interval, check_symbol
+from bybit.rules.candles import Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
 from bybit.strategies import registry
@@ -69,6 +69,35 @@ class SymbolPlan(Plan):
     mark_interval: str | None
     mark: Span | None
     funding: Span | None
+
+    @classmethod
+    def of(
+        cls,
+        symbol: str,
+        interval: Interval,
+        candle_span: Callable[[PriceType, Interval], Span | None],
+        funding: Span | None,
+    ) -> "SymbolPlan | None":
+        """Return the plan of what ``candle_span`` and ``funding`` say there is; None without last-price candles.
+
+        Mark candles of the same length come first, longer ones up to an hour stand in.
+        """
+        candles = candle_span(PriceType.LAST, interval)
+        if candles is None:
+            return None
+        order = list(Interval)
+        first = order.index(interval)
+        lengths = order[first : max(order.index(Interval.HOUR_1), first) + 1]
+        marks = ((length, candle_span(PriceType.MARK, length)) for length in lengths)
+        mark_interval, mark = next(((length, span) for length, span in marks if span is not None), (None, None))
+        return cls(
+            symbol=symbol,
+            interval=interval.value,
+            candles=candles,
+            mark_interval=mark_interval.value if mark_interval else None,
+            mark=mark,
+            funding=funding,
+        )
 
     @property
     def usable(self) -> Period | None:
@@ -183,10 +212,3 @@ def checked_strategies(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise InvalidInput(f"no strategy is called {', '.join(unknown)}: there are {', '.join(known)}")
     return tuple(names) or tuple(known)
-
-
-def mark_intervals(interval: Interval) -> list[Interval]:
-    """Return where mark candles for ``interval`` are looked for, in order: the same length, then up to an hour."""
-    order = list(Interval)
-    first = order.index(interval)
-    return order[first : max(order.index(Interval.HOUR_1), first) + 1]

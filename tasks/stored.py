@@ -8,7 +8,7 @@ from bybit.rules.periods import Period, merge_spans, subtract_spans
 from bybit.store.coverage import AFTER_DELISTING, BEFORE_LISTING
 from bybit.store.series import AnyKey, FundingKey
 from tasks.connections import store
-from tasks.plans import Span, SymbolPlan, mark_intervals
+from tasks.plans import Span, SymbolPlan
 
 
 def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None) -> list[SymbolPlan]:
@@ -38,22 +38,10 @@ def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None)
 
 
 def _plan(symbol: str, interval: Interval, period: Period | None) -> SymbolPlan | None:
-    candles = _stored_span(SeriesKey(Category.LINEAR, symbol, PriceType.LAST, interval), period)
-    if candles is None:
-        return None
-    marks = (
-        (i, _stored_span(SeriesKey(Category.LINEAR, symbol, PriceType.MARK, i), period))
-        for i in mark_intervals(interval)
-    )
-    mark_interval, mark = next(((i, span) for i, span in marks if span is not None), (None, None))
-    return SymbolPlan(
-        symbol=symbol,
-        interval=interval.value,
-        candles=candles,
-        mark_interval=mark_interval.value if mark_interval else None,
-        mark=mark,
-        funding=_stored_span(FundingKey(Category.LINEAR, symbol), period),
-    )
+    def candles(price: PriceType, length: Interval) -> Span | None:
+        return _stored_span(SeriesKey(Category.LINEAR, symbol, price, length), period)
+
+    return SymbolPlan.of(symbol, interval, candles, _stored_span(FundingKey(Category.LINEAR, symbol), period))
 
 
 def _stored_span(key: AnyKey, period: Period | None) -> Span | None:

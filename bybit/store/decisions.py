@@ -1,10 +1,9 @@
 """Graduation decisions: the log that alone says where a strategy stands. Append-only."""
 
 import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import select
 
@@ -29,36 +28,13 @@ class DecisionRecord:
     decided_at: datetime
 
 
-class Decided(Protocol):
-    """What a decision must tell to be recorded; ``DecisionRecord`` does, and so does the record of validation."""
-
-    @property
-    def strategy(self) -> str: ...  # noqa: D102 - as in DecisionRecord
-    @property
-    def from_stage(self) -> str: ...  # noqa: D102
-    @property
-    def to_stage(self) -> str: ...  # noqa: D102
-    @property
-    def verdict(self) -> str: ...  # noqa: D102
-    @property
-    def reasons(self) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
-    @property
-    def metrics(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def evidence_hash(self) -> str: ...  # noqa: D102
-    @property
-    def decided_by(self) -> str: ...  # noqa: D102
-    @property
-    def decided_at(self) -> datetime: ...  # noqa: D102
-
-
 class DecisionTable:
     """Recorded decisions, in the order they were made."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, record: Decided) -> None:
+    def add(self, record: DecisionRecord) -> None:
         """Record a decision; whether it counts is for the reader of the log to say."""
         row = {
             # Made once per call: a unit of work that is repeated after a lost reply adds nothing twice.
@@ -67,8 +43,8 @@ class DecisionTable:
             "from_stage": str(record.from_stage),
             "to_stage": str(record.to_stage),
             "verdict": str(record.verdict),
-            "reasons": dump([dict(reason) for reason in record.reasons]),
-            "metrics": dump(dict(record.metrics)),
+            "reasons": dump(record.reasons),
+            "metrics": dump(record.metrics),
             "evidence_hash": record.evidence_hash,
             "decided_by": record.decided_by,
             "decided_at_ms": to_ms(record.decided_at),
