@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test setup setup-dev check bench lock clean
+.PHONY: run test setup setup-dev check lock clean
 
 run: setup
-	$(BIN)/perpflow run $(if $(PERPFLOW_TAPE),--tape $(PERPFLOW_TAPE)) $(ARGS)
+	$(BIN)/perpflow run $(ARGS)
 
 test: setup-dev check
 	$(BIN)/python -m pytest -q $(ARGS)
@@ -34,9 +34,6 @@ $(VENV)/.run-ready: $(VENV)/.python requirements/run.lock pyproject.toml
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	touch $@
-
-bench: setup-dev
-	$(BIN)/python -m tests.bench
 
 # Names, versions and hashes only: a lock that names an address is refused by the tests.
 lock:
