@@ -1,9 +1,9 @@
 """What the endpoints ask of a market, whichever way it knows the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Period
+
+if TYPE_CHECKING:
+    from bybit.sandbox.path import Tick
 
 Rows = NDArray[np.float64]
 """Candles oldest first, shape (n_candles, 7): open time in ms, open, high, low, close, volume, turnover.
@@ -97,6 +100,18 @@ class Market(Protocol):
 
     def quote(self, category: Category, symbol: str, now_ms: int) -> Quote | None:
         """Return the current market, or None before the first price."""
+        ...
+
+    def tick(self, category: Category, symbol: str, now_ms: int) -> "Tick | None":
+        """Return the current prices, those of ``quote`` without its statistics; None before the first."""
+        ...
+
+    def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> "Iterator[Tick]":
+        """Give the prices that show in (after_ms, now_ms], in order, extremes included, each as it shows."""
+        ...
+
+    def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:
+        """Return the open interest in base coin at each time; empty where nothing is known of it."""
         ...
 
 

@@ -6,6 +6,8 @@ value outside its documented range is not known (limit 0 or too large, start aft
 """
 
 from collections.abc import Collection, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from bybit.rules.candles import Category, Interval, check_symbol
 from bybit.rules.errors import InvalidInput, PerpflowError
@@ -27,6 +29,52 @@ class Query:
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
+
+    @classmethod
+    def of_object(cls, values: Mapping[str, Any]) -> "Query":
+        """Return the parameters of a JSON object; numbers count as their text, null as absent.
+
+        Raises
+        ------
+        Refusal
+            10001 for a nested value.
+        """
+        return cls({name: _plain(name, value) for name, value in values.items() if value is not None})
+
+    def has(self, name: str) -> bool:
+        """Return whether a parameter was given and is not empty."""
+        return bool(self.text(name))
+
+    def required(self, name: str) -> str:
+        """Return a parameter's text, refused when absent."""
+        if not (value := self.text(name)):
+            raise Refusal(10001, f"params error: {name} is required")
+        return value
+
+    def choice(self, name: str, allowed: Collection[str], default: str = "") -> str:
+        """Return one of ``allowed``; absent is ``default``, and refused where that is empty."""
+        value = self.text(name) or default
+        if value not in allowed:
+            raise Refusal(10001, f"params error: {name} invalid")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return a yes or no, absent is no."""
+        return self.choice(name, ("true", "false"), "false") == "true"
+
+    def decimal(self, name: str) -> Decimal | None:
+        """Return a plain finite number of 0 or more, None when absent."""
+        value = self.text(name)
+        if not value:
+            return None
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise Refusal(10001, f"params error: {name} invalid") from None
+        # Beyond this a number is no price or quantity of anything, and arithmetic with it could take for ever.
+        if not number.is_finite() or number < 0 or len(value) > 30 or number > _LAST_MS:
+            raise Refusal(10001, f"params error: {name} invalid")
+        return number
 
     def text(self, name: str) -> str:
         """Return a parameter's text, "" when absent."""
@@ -91,3 +139,11 @@ class Query:
         if not (value.isascii() and value.isdigit() and int(value[:14]) <= _LAST_MS and len(value) < 15):
             raise Refusal(10001, f"params error: {name} is invalid")
         return int(value)
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise Refusal(10001, f"params error: {name} is invalid")

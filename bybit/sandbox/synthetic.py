@@ -1,6 +1,6 @@
 """An endless seeded market: minutes computed when asked for, the same for every server with the same seed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +17,7 @@ from bybit.rules.periods import Span, to_ms, utc
 from bybit.sandbox.bars import aggregate, forming
 from bybit.sandbox.ladders import borrowed_ladders, ladder
 from bybit.sandbox.market import Gap, Quote, Rows, Window, cut, no_rows
+from bybit.sandbox.path import Tick, price_of, turning_points
 from bybit.sandbox.walk import DAY_MS, ORIGIN_DAY, DayBlock, Profile, Walk
 
 _HOUR_MS, _MINUTE_MS = 3_600_000, 60_000
@@ -278,6 +279,50 @@ class SyntheticMarket:
             next_funding=utc(start_ms + hours * _HOUR_MS),
             funding_interval_hours=hours,
         )
+
+    def tick(self, category: Category, symbol: str, now_ms: int) -> Tick | None:
+        """Return the current prices, or None for a symbol that is not listed yet."""
+        contract = self._contracts.get(symbol)
+        if contract is None or category is not Category.LINEAR or now_ms < to_ms(contract.launch):
+            return None
+        place = now_ms % DAY_MS // _MINUTE_MS
+        block, decimals = self._block(symbol, now_ms // DAY_MS), contract.profile.price_decimals
+        prices = [
+            forming(_of(block, price)[place], now_ms, _MINUTE_MS, digits, contract.profile.qty_decimals)[4]
+            for price, digits in _traded(decimals)
+        ]
+        last, mark, index = (price_of(float(price)) for price in prices)
+        return Tick(now_ms, last, mark, index)
+
+    def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> Iterator[Tick]:
+        """Give the turns of the minutes' paths in (after_ms, now_ms] and the prices at ``now_ms``."""
+        contract = self._contracts.get(symbol)
+        if contract is None or category is not Category.LINEAR:
+            return
+        first_ms = max(after_ms + 1, to_ms(contract.launch))
+        for day in range(first_ms // DAY_MS, now_ms // DAY_MS + 1):
+            block = self._block(symbol, day)
+            times = np.arange(day * DAY_MS, (day + 1) * DAY_MS, _MINUTE_MS // 3)
+            start, stop = np.searchsorted(times, [first_ms, now_ms])
+            turns = [turning_points(_of(block, price)).ravel()[start:stop].tolist() for price, _ in _traded(0)]
+            for time_ms, last, mark, index in zip(times[start:stop].tolist(), *turns, strict=True):
+                yield Tick(time_ms, price_of(last), price_of(mark), price_of(index))
+        if now_ms >= first_ms and (current := self.tick(category, symbol, now_ms)) is not None:
+            yield current
+
+    def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:
+        """Return an invented open interest: some hours of ordinary volume, with a slow swing of a tenth."""
+        contract = self._contracts.get(symbol)
+        if contract is None or category is not Category.LINEAR:
+            return []
+        swing = 1 + 0.1 * np.sin(np.asarray(times_ms) / DAY_MS * 2 * np.pi / 5)
+        return [
+            float(value) for value in np.round(contract.profile.volume * 600 * swing, contract.profile.qty_decimals)
+        ]
+
+
+def _traded(decimals: int) -> tuple[tuple[PriceType, int], ...]:
+    return (PriceType.LAST, decimals), (PriceType.MARK, decimals + 1), (PriceType.INDEX, decimals + 1)
 
 
 def _of(block: DayBlock, price: PriceType) -> Rows:

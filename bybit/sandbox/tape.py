@@ -1,6 +1,6 @@
 """A recorded market: the tape is history, and its last prices stand as the current market."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from bybit.rules.periods import to_ms, utc
 from bybit.sandbox.bars import aggregate, aggregate_whole
 from bybit.sandbox.ladders import borrowed_ladders, ladder
 from bybit.sandbox.market import Gap, Quote, Rows, Window, cut, no_rows
+from bybit.sandbox.path import Point, Tick, candle_points, merged, price_of
 from bybit.sandbox.tape_files import Recording, read_tape
 from bybit.sandbox.tape_rules import contract_rules
 
@@ -197,6 +198,61 @@ class TapeMarket:
             next_funding=None if step is None else rates[-1].funding_time + _steps(rates[-1], step, now_ms) * step,
             funding_interval_hours=None if step is None else step // timedelta(hours=1),
         )
+
+    def tick(self, category: Category, symbol: str, now_ms: int) -> Tick | None:
+        """Return the last known prices, or None before the first; stand-ins as in ``quote``."""
+        last = self._known(category, symbol, PriceType.LAST, now_ms)
+        if last is None:
+            return None
+        mark = self._known(category, symbol, PriceType.MARK, now_ms) or last
+        index = self._known(category, symbol, PriceType.INDEX, now_ms) or mark
+        return Tick(now_ms, price_of(last[1]), price_of(mark[1]), price_of(index[1]))
+
+    def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> Iterator[Tick]:
+        """Give the prices that candles show in (after_ms, now_ms]: their opens as such, their ranges as they close."""
+        points: list[Point] = []
+        for which, price in enumerate((PriceType.LAST, PriceType.MARK, PriceType.INDEX)):
+            points += self._points(category, symbol, price, which, after_ms, now_ms)
+        # Stable: at one instant a candle's range comes before the open of the next.
+        points.sort(key=lambda point: (point[0], point[3]))
+        last = next((point for point in points if point[1] == 0), None)
+        start = self.tick(category, symbol, after_ms)
+        if start is None and last is not None:
+            first = price_of(last[2])
+            start = Tick(last[0], first, first, first)
+        if start is not None:
+            yield from self._with_stand_ins(category, symbol, merged(points, start))
+
+    def _with_stand_ins(self, category: Category, symbol: str, ticks: Iterable[Tick]) -> Iterator[Tick]:
+        recorded = {key.price for key in self._recorded if (key.category, key.symbol) == (category, symbol)}
+        for tick in ticks:
+            mark = tick.mark if PriceType.MARK in recorded else tick.last
+            yield replace(tick, mark=mark, index=tick.index if PriceType.INDEX in recorded else mark)
+
+    def _points(
+        self, category: Category, symbol: str, price: PriceType, which: int, after_ms: int, now_ms: int
+    ) -> list[Point]:
+        # The finest candles there are at each time; a coarser one only where no finer one lies inside.
+        points: list[Point] = []
+        covered: list[tuple[int, int]] = []
+        for interval in Interval:
+            rows = self._recorded.get(SeriesKey(category, symbol, price, interval))
+            if rows is None:
+                continue
+            start = int(np.searchsorted(rows[:, 0], interval.floor_ms(after_ms)))
+            part = rows[start : int(np.searchsorted(rows[:, 0], now_ms, side="right"))]
+            spans = [(int(open_ms), interval.close_ms(int(open_ms))) for open_ms in part[:, 0]]
+            free = [not any(a < end and begin < b for a, b in covered) for begin, end in spans]
+            kept = part[np.array(free, dtype=bool)]
+            ends = [end for (_, end), is_free in zip(spans, free, strict=True) if is_free]
+            points += candle_points(kept, ends, which, after_ms, now_ms)
+            if len(part):
+                covered.append((spans[0][0], spans[-1][1]))
+        return points
+
+    def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:
+        """Return nothing: a tape holds no open interest."""
+        return []
 
     def _known(self, category: Category, symbol: str, price: PriceType, now_ms: int) -> tuple[int, float] | None:
         # When which price was seen last: the latest close of any interval, or the open of a candle still running.
