@@ -113,25 +113,32 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     # Whole UTC days: a run that is repeated the same day asks for the same span and finds its results again.
     end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))
     start = end - (request.lookback or _DEFAULT_LOOKBACK)
-    plans = []
-    for symbol in request.symbols or _DEFAULT_SYMBOLS:
-        listed = venue.get_instruments(Category.LINEAR, symbol)
-        if not listed:
-            raise InvalidInput(f"{symbol} is not a linear contract of {source.base_url}")
-        launch = listed[0].launch_time
-        first = start if launch is None or launch <= start else utc(interval.close_ms(interval.floor_ms(to_ms(launch))))
-        span = Span.of(Period(first, end))
-        plans.append(
-            SymbolPlan(
-                symbol=symbol,
-                interval=interval.value,
-                candles=span,
-                mark_interval=interval.value,
-                mark=span,
-                funding=span,
-            )
+    plans = [_plan_of_venue(venue, symbol, interval, start, end) for symbol in request.symbols or _DEFAULT_SYMBOLS]
+    return [plan for plan in plans if plan is not None]
+
+
+def _plan_of_venue(
+    venue: BybitClient, symbol: str, interval: Interval, start: datetime, end: datetime
+) -> SymbolPlan | None:
+    listed = venue.get_instruments(Category.LINEAR, symbol)
+    if not listed:
+        raise InvalidInput(f"the venue lists no linear contract {symbol}")
+    launch = listed[0].launch_time
+    first = start if launch is None or launch <= start else utc(interval.close_ms(interval.floor_ms(to_ms(launch))))
+    if first >= end:
+        raise InvalidInput(
+            f"{symbol} was listed {first:%Y-%m-%d %H:%M}: there is no whole day of it before {end:%Y-%m-%d}"
         )
-    return plans
+    span = Span.of(Period(first, end))
+
+    def candles(price: PriceType, length: Interval) -> Span | None:
+        if price is PriceType.LAST:
+            return span
+        # A venue has mark candles of every length; a sandbox may replay a tape that has only longer ones.
+        newest = venue.get_kline_data(symbol, length, max(first, end - 100 * length.length), end, price=price)
+        return span if len(newest.candles.open_time_ms) else None
+
+    return SymbolPlan.of(symbol, interval, candles, span)
 
 
 def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:

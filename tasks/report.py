@@ -1,6 +1,5 @@
 """The report of one run: a page that opens offline, and the same facts as JSON."""
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -47,7 +46,7 @@ def assemble(
         "decisions": list(decisions),
         "provenance": {
             "source": str(source),
-            "data version": _one_hash(row["provenance"].get("data_version") for row in results),
+            "data version": _all(f"{name} {version}" for row in results for name, version in _data_versions(row)),
             "engine": _all(row["provenance"].get("engine_version") for row in results),
             "fee schedule": _all(row["provenance"].get("fee_schedule_version") for row in results),
             "perpflow": version("perpflow"),
@@ -112,9 +111,11 @@ def render(run: Row) -> str:
     return pages.get_template("report.html").render(run=run, charts=_pictures(run["results"]))
 
 
-def _one_hash(versions: Iterable[str | None]) -> str:
-    known = sorted({str(version) for version in versions if version})
-    return hashlib.sha256("".join(known).encode()).hexdigest()[:16] if known else "none"
+def _data_versions(row: Row) -> list[tuple[str, str]]:
+    found = row["provenance"]
+    if "data_versions" in found:
+        return list(found["data_versions"].items())
+    return [(row["symbols"][0], found["data_version"])] if "data_version" in found else []
 
 
 def _all(values: Iterable[object]) -> str:

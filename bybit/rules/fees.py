@@ -128,6 +128,11 @@ class FeeSchedule:
         """First 12 hex digits of the SHA-256 of the content: equal content, equal version."""
         return self._version
 
+    @property
+    def table(self) -> tuple[FeeEra, ...]:
+        """Every era, by market, tier and start."""
+        return tuple(era for eras in self._eras.values() for era in eras)
+
     def tiers(self, category: Category) -> tuple[str, ...]:
         """Return the names of the tiers known for ``category``, sorted."""
         return tuple(sorted(tier for market, tier in self._eras if market == _MARKETS[category]))

@@ -132,6 +132,7 @@ def test_the_report_opens_offline_and_names_what_it_rests_on(summary: dict[str, 
     page = Path(summary["report"]).read_text()
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//|@import|url\(\s*["']?http""", page)
     assert "<script" not in page
+    assert set(SYMBOLS) <= set(summary["provenance"]["data version"].replace(",", "").split())
     for text in [
         *STRATEGIES,
         "not the live exchange",

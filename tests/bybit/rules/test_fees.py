@@ -157,3 +157,8 @@ def test_the_simulator_tells_how_far_liquidation_is() -> None:
     lost = BybitFeeSimulator().simulate_liquidation_risk(D(1), D(20000), D(50), D(19600), tiers)
     assert lost.is_liquidated
     assert lost.distance == 0
+
+
+def test_a_schedule_made_of_the_table_of_another_is_the_same_schedule() -> None:
+    windows = SCHEDULE.uncertain(period("2018-01-01", "2030-01-01"))
+    assert FeeSchedule(SCHEDULE.table, windows).version == SCHEDULE.version
