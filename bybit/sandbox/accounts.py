@@ -129,6 +129,13 @@ class TradingAccount:
         if order.is_open:
             self.open_orders.setdefault(order.symbol, {})[order.order_id] = order
 
+    def forget(self, order: Order) -> None:
+        """Undo ``add_order`` for an order that was refused after all."""
+        del self.orders[order.order_id]
+        self.open_orders.get(order.symbol, {}).pop(order.order_id, None)
+        if order.link_id:
+            del self.link_ids[order.link_id]
+
     def drop_closed(self, order: Order) -> None:
         """Take an order that is no longer open from the open ones."""
         if not order.is_open:

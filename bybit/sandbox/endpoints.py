@@ -13,15 +13,13 @@ from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms
 from bybit.sandbox.market import Market, Quote
 from bybit.sandbox.query import Query, Refusal
-from bybit.sandbox.wire import decimal_text, decode_cursor, encode_cursor, rows_json
+from bybit.sandbox.wire import MAX_PRICE_TICKS, decimal_text, decode_cursor, encode_cursor, rows_json
 
 Result = bytes | Mapping[str, Any]
 Endpoint = Callable[[Query, int], Result]
 
 _DERIVATIVES = (Category.LINEAR, Category.INVERSE)
 _SYMBOLS_PER_RISK_PAGE = 15
-# The venue's range of BTCUSDT in ticks; other contracts' own ranges are not recorded.
-_MAX_PRICE_TICKS = 1_999_998
 
 
 class MarketEndpoints:
@@ -168,7 +166,7 @@ def _instrument_row(item: Instrument) -> dict[str, Any]:
         },
         "priceFilter": {
             "minPrice": decimal_text(item.tick_size),
-            "maxPrice": decimal_text(item.tick_size * _MAX_PRICE_TICKS),
+            "maxPrice": decimal_text(item.tick_size * MAX_PRICE_TICKS),
             "tickSize": decimal_text(item.tick_size),
         },
         "lotSizeFilter": {

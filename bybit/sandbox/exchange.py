@@ -94,9 +94,7 @@ class Exchange:
         Raises
         ------
         InvalidInput
-            For a balance below 0, an unknown margin mode, an empty key or secret.
-        NotEstablished
-            When no fees of the tier are known at this instant.
+            For a balance below 0, an unknown tier or margin mode, an empty key or secret.
         """
         if not balance.is_finite() or balance < 0:
             raise InvalidInput(f"an account opens with a balance of 0 or more, not {balance}")
@@ -106,7 +104,9 @@ class Exchange:
             raise InvalidInput("an account needs a key and a secret")
         uid = str(100_000_001 + len(self.accounts))
         account = TradingAccount(uid, balance, tier, margin_mode, self.next_id, updated_ms=self._now_ms)
-        account.schedule.rates(Category.LINEAR, tier, self._now_ms)
+        if tier not in account.schedule.tiers(Category.LINEAR):
+            known = ", ".join(account.schedule.tiers(Category.LINEAR))
+            raise InvalidInput(f"no fees of tier {tier!r} are known: use one of {known}")
         self.accounts.append(account)
         self.keys.add(api_key, api_secret, account)
         return account

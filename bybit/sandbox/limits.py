@@ -1,6 +1,7 @@
-"""The venue's address limit: so many requests in any few seconds, all endpoints together."""
+"""The venue's limits: so many requests per address in any few seconds, so many per account, endpoint and second."""
 
 from collections import deque
+from dataclasses import dataclass
 
 
 class AddressLimit:
@@ -29,3 +30,59 @@ class AddressLimit:
             return False
         self._passed.append(now_ns)
         return True
+
+
+_SECOND_NS = 1_000_000_000
+# Per second of a unified account; orders of linear contracts, raised by tier.
+_ORDER_PATHS = tuple(
+    f"/v5/order/{name}"
+    for name in ("create", "amend", "cancel", "cancel-all", "create-batch", "amend-batch", "cancel-batch")
+)
+_ORDER_LIMITS = {"vip1": 20, "vip2": 40}
+_READ_LIMITS = {"/v5/account/transaction-log": 25, "/v5/account/fee-rate": 5}
+_WRITE_LIMIT, _READ_LIMIT, _RAISED_LIMIT = 10, 50, 60
+_WRITES = ("/v5/position/set-leverage", "/v5/position/trading-stop", "/v5/position/switch-mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Ration:
+    """What an account may still do at one endpoint: ``n_passed`` of the units asked for passed."""
+
+    limit: int
+    n_passed: int
+    n_left: int
+    wait_ns: int
+
+    def headers(self, now_ms: int, speed: float) -> dict[str, str]:
+        """Return the venue's three headers; the limit runs in real time, its reset is told on the sandbox's clock."""
+        reset_ms = now_ms + int(self.wait_ns / 1_000_000 * speed)
+        return {
+            "X-Bapi-Limit": str(self.limit),
+            "X-Bapi-Limit-Status": str(self.n_left),
+            "X-Bapi-Limit-Reset-Timestamp": str(reset_ms),
+        }
+
+
+class AccountLimits:
+    """Strict rolling second of real time for each account and endpoint; what is refused does not count."""
+
+    def __init__(self) -> None:
+        self._passed: dict[tuple[str, str], deque[int]] = {}
+
+    def take(self, uid: str, path: str, tier: str, n_units: int, now_ns: int) -> Ration:
+        """Count up to ``n_units`` at ``now_ns`` of a monotonic clock; as many pass as the second has room for."""
+        passed = self._passed.setdefault((uid, path), deque())
+        while passed and passed[0] <= now_ns - _SECOND_NS:
+            passed.popleft()
+        limit = limit_of(path, tier)
+        n_passed = min(n_units, limit - len(passed))
+        passed.extend([now_ns] * n_passed)
+        wait_ns = passed[0] + _SECOND_NS - now_ns if n_passed < n_units else 0
+        return Ration(limit, n_passed, limit - len(passed), wait_ns)
+
+
+def limit_of(path: str, tier: str) -> int:
+    """Return an endpoint's limit per second; tiers above vip2 and the pro tiers share the highest."""
+    if path in _ORDER_PATHS:
+        return _WRITE_LIMIT if tier == "vip0" else _ORDER_LIMITS.get(tier, _RAISED_LIMIT)
+    return _WRITE_LIMIT if path in _WRITES else _READ_LIMITS.get(path, _READ_LIMIT)

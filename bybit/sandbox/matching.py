@@ -29,7 +29,6 @@ class Matching:
 
     def enter(self, account: TradingAccount, order: Order) -> None:
         """Let an accepted order take what it may, then wait or go."""
-        order.is_pending = False
         if not order.is_open:
             return
         if order.status is Status.UNTRIGGERED:
@@ -68,9 +67,9 @@ class Matching:
             tick = self._exchange.tick(symbol)
             self._trail(account, symbol, tick)
             for order in sorted(orders.values(), key=_urgency):
-                if order.status is Status.UNTRIGGERED and not order.is_pending and _is_reached(order, tick):
+                if order.status is Status.UNTRIGGERED and _is_reached(order, tick):
                     self._trigger(account, order)
-                elif order.is_working and not order.is_pending:
+                elif order.is_working:
                     self._fill_waiting(account, order)
 
     def next_stop(self, symbol: str, before: Decimal, after: Decimal) -> Decimal | None:
@@ -112,10 +111,27 @@ class Matching:
             elif is_lost(account, self._exchange.terms_of(account)):
                 self._liquidate_all(account)
 
+    def reenter(self, account: TradingAccount, order: Order) -> None:
+        """Let an amended order meet the market again; one that protects a position changes the position's price."""
+        position = account.position(order.symbol)
+        if order.is_open and order.create_type == "CreateByTakeProfit":
+            position.take_profit = order.trigger_price
+        elif order.is_open and order.create_type == "CreateByStopLoss":
+            position.stop_loss = order.trigger_price
+        self.enter(account, order)
+
     def cancel(self, account: TradingAccount, order: Order) -> None:
-        """Cancel an order at its owner's wish."""
-        if order.is_open:
-            self._cancel(account, order, cancel_type="CancelByUser")
+        """Cancel an order at its owner's wish; with one that protects a position its price goes as well."""
+        if not order.is_open:
+            return
+        position = account.position(order.symbol)
+        if order.create_type == "CreateByTakeProfit":
+            position.take_profit = None
+        elif order.create_type == "CreateByStopLoss":
+            position.stop_loss = None
+        elif order.create_type == "CreateByTrailingStop":
+            position.trailing_stop = position.active_price = position.trail_extreme = None
+        self._cancel(account, order, cancel_type="CancelByUser")
 
     def protect(self, account: TradingAccount, position: Position) -> None:
         """Make the position's stop orders those its take profit, stop loss and trailing stop ask for."""

@@ -69,8 +69,6 @@ class Order:
     cum_qty: Decimal = _ZERO
     cum_value: Decimal = _ZERO
     cum_fee: Decimal = _ZERO
-    # Set between the acknowledgement and the matching that follows it.
-    is_pending: bool = False
 
     @property
     def sign(self) -> int:

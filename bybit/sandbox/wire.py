@@ -10,6 +10,8 @@ import orjson
 
 from bybit.sandbox.market import Rows
 
+MAX_PRICE_TICKS = 1_999_998
+"""The venue's range of BTCUSDT in ticks; other contracts' own ranges are not recorded."""
 _EXPONENT = re.compile(rb"-?\d+(?:\.\d+)?e[+-]?\d+")
 
 
@@ -42,11 +44,17 @@ def rows_json(rows: Rows) -> bytes:
     return b'[["' + text[2:-2] + b'"]]'
 
 
-def envelope(result: bytes | Mapping[str, Any], time_ms: int, ret_code: int = 0, ret_msg: str = "OK") -> bytes:
-    """Return the v5 reply around ``result`` (bytes are JSON already)."""
+def envelope(
+    result: bytes | Mapping[str, Any],
+    time_ms: int,
+    ret_code: int = 0,
+    ret_msg: str = "OK",
+    ext: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return the v5 reply around ``result`` (bytes are JSON already); ``ext`` is its ``retExtInfo``."""
     body = result if isinstance(result, bytes) else orjson.dumps(result)
     head = b'{"retCode":%d,"retMsg":%b,"result":' % (ret_code, orjson.dumps(ret_msg))
-    return head + body + b',"retExtInfo":{},"time":%d}' % time_ms
+    return head + body + b',"retExtInfo":%b,"time":%d}' % (orjson.dumps(ext or {}), time_ms)
 
 
 def encode_cursor(last: str) -> str:

@@ -151,7 +151,7 @@ def test_a_wrong_parameter_is_10001_inside_http_200(base: str, path: str, params
     assert reply.json["retMsg"]
 
 
-@pytest.mark.parametrize("path", ["/v5/market/klines", "/v5/market/kline/", "/", "/v5/order/create"])
+@pytest.mark.parametrize("path", ["/v5/market/klines", "/v5/market/kline/", "/", "/v5/order/creat"])
 def test_an_unknown_path_is_404_and_10017(base: str, path: str) -> None:
     reply = ask(base, path)
     assert (reply.status, reply.json["retCode"]) == (404, 10017)

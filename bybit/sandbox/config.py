@@ -1,0 +1,117 @@
+"""How to run a sandbox, and what is made of it."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from bybit.rules.errors import InvalidInput
+from bybit.sandbox.clock import Clock
+from bybit.sandbox.exchange import Exchange
+from bybit.sandbox.market import Gap, Market
+from bybit.sandbox.synthetic import SyntheticMarket
+from bybit.sandbox.tape import load_tape
+
+DEFAULT_KEY, DEFAULT_SECRET = "sandbox-key", "sandbox-secret"
+"""Valid where no pair is configured; no secret, since the sandbox guards nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How to run a sandbox.
+
+    Parameters
+    ----------
+    tape : Path or None
+        Folder (or one Parquet file) of recorded candles and funding; None is the synthetic market.
+    port : int
+        0 picks a free one.
+    now : datetime or None
+        Aware instant the clock starts from; None is real time.
+    latency_ms : int
+        Waited before every reply.
+    seed : int
+        Of the synthetic market.
+    symbols : tuple of str or None
+        Contracts to list; None lists all the market has.
+    gaps : tuple of Gap
+        Candles never served.
+    host : str
+        A loopback address, unless ``allow_open``.
+    allow_open : bool
+        Serve beyond this machine; the sandbox has no protection of its own.
+    address_limit : int or None
+        Requests per 5 s; None switches the limit off.
+    account_limits : bool
+        Whether signed endpoints have the venue's limits per second and account.
+    speed : float
+        Simulated seconds per real second, 0 stands still; other than 1 needs ``now``.
+    api_key, api_secret : str
+        The one pair that signed requests are accepted from.
+    balance : str
+        USDT that the account opens with.
+    tier : str
+        Whose dated fees it pays, e.g. "vip0", "vip3", "pro1".
+    margin_mode : str
+        REGULAR_MARGIN (cross) or ISOLATED_MARGIN.
+    """
+
+    tape: Path | None = None
+    port: int = 8900
+    now: datetime | None = None
+    latency_ms: int = 0
+    seed: int = 7
+    symbols: tuple[str, ...] | None = None
+    gaps: tuple[Gap, ...] = ()
+    host: str = "127.0.0.1"
+    allow_open: bool = False
+    address_limit: int | None = 600
+    account_limits: bool = True
+    speed: float = 1.0
+    api_key: str = DEFAULT_KEY
+    api_secret: str = field(default=DEFAULT_SECRET, repr=False)
+    balance: str = "10000"
+    tier: str = "vip0"
+    margin_mode: str = "REGULAR_MARGIN"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be served, and an open address that was not asked for by name."""
+        if not 0 <= self.port <= 65_535:
+            raise InvalidInput(f"port {self.port} does not exist: use 0 (any free one) to 65535")
+        if self.latency_ms < 0:
+            raise InvalidInput(f"latency is {self.latency_ms} ms: use 0 or more")
+        if self.address_limit is not None and self.address_limit < 1:
+            raise InvalidInput(f"the address limit is {self.address_limit}: use 1 or more, or None for no limit")
+        try:
+            is_loopback = self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError as error:
+            raise InvalidInput(f"host {self.host!r} is no address: use 127.0.0.1") from error
+        if not is_loopback and not self.allow_open:
+            raise InvalidInput(f"host {self.host} is open to other machines: use 127.0.0.1, or allow_open=True")
+
+    def market(self) -> Market:
+        """Return the market this configuration asks for."""
+        if self.tape is None:
+            return SyntheticMarket(self.seed, self.symbols, self.gaps)
+        return load_tape(self.tape, symbols=self.symbols, gaps=self.gaps)
+
+    def clock(self) -> Clock:
+        """Return the clock this configuration asks for."""
+        return Clock(self.now, self.speed)
+
+    def exchange(self, market: Market, clock: Clock) -> Exchange:
+        """Return an exchange on ``market`` with the account this configuration asks for.
+
+        Raises
+        ------
+        InvalidInput
+            For a balance that is no number, an unknown tier or margin mode, or an empty key or secret.
+        """
+        try:
+            balance = Decimal(self.balance)
+        except InvalidOperation:
+            raise InvalidInput(f"balance {self.balance!r} is not a number") from None
+        exchange = Exchange(market, clock.now_ms(), self.seed)
+        exchange.open_account(self.api_key, self.api_secret, balance, tier=self.tier, margin_mode=self.margin_mode)
+        return exchange
