@@ -23,11 +23,6 @@ class Serving:
     url: str
     assumptions: tuple[str, ...]
 
-    @property
-    def ws(self) -> str:
-        """Where the streams are: ``/v5/public/linear`` and the others follow on it."""
-        return f"ws{self.url.removeprefix('http')}"
-
 
 class _Server(uvicorn.Server):
     # Tells when the socket listens, which uvicorn itself only logs.
@@ -54,10 +49,7 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
     listening = _listen(config.host, config.port)
     serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
     settings = uvicorn.Config(
-        FaultGate(app, plan, clock),
-        # The venue sends no pings of its own, and no client needs longer frames.
-        ws_ping_interval=None,
-        ws_max_size=_FRAME_CAP,
+        app,
         log_config=None,
         access_log=False,
         lifespan="on",
