@@ -14,6 +14,9 @@ import uvicorn
 
 from bybit.sandbox.app import create_app
 from bybit.sandbox.config import SandboxConfig
+from bybit.sandbox.faults_http import FaultGate
+
+_FRAME_CAP = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class _Server(uvicorn.Server):
 
 
 def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tuple[_Server, socket.socket]:
-    market, clock = config.market(), config.clock()
+    market, clock, plan = config.market(), config.clock(), config.plan()
     app = create_app(
         market,
         clock,
@@ -45,6 +48,7 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
         latency_ms=config.latency_ms,
         address_limit=config.address_limit,
         account_limits=config.account_limits,
+        plan=plan,
     )
     listening = _listen(config.host, config.port)
     serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
@@ -83,8 +87,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def serve(config: SandboxConfig) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM, then return.
 
-    Prints one line of JSON on stdout once requests are answered: ``ready``, ``url``, ``ws`` (the streams' URL,
-    to go on with ``/v5/public/linear`` and so forth) and ``assumptions``, everything served that no record backs.
+    Prints one line of JSON on stdout once requests are answered: ``ready``, ``url``, ``ws`` (null: streams are not
+    served) and ``assumptions``, everything served that no record backs.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def serve(config: SandboxConfig) -> None:
     """
 
     def announce(serving: Serving) -> None:
-        line = {"ready": True, "url": serving.url, "ws": serving.ws, "assumptions": serving.assumptions}
+        line = {"ready": True, "url": serving.url, "ws": None, "assumptions": serving.assumptions}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
