@@ -4,7 +4,8 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from bybit.client.errors import (
     VenueUnavailable,
 )
 from bybit.client.limits import Breaker, TokenBucket, process_breaker, process_limiter
+from bybit.client.quotas import Quotas
 from bybit.client.retries import Hosts, RetryPolicy
 from bybit.client.signing import Signer, redact_signatures
 from bybit.client.transport import RequestsTransport, Timeout, Transport
@@ -34,7 +36,26 @@ Value = str | int | None
 """A parameter of a query; None leaves it out."""
 
 _MAX_PAGES = 2000
+# A torn or foreign page is another's fault once or twice; for ever, the address is no v5 endpoint.
+_MAX_MALFORMED = 2
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    path: str
+    query: str
+    # Holds an order, never a key.
+    body: bytes | None
+    signed: bool
+    category: str
+    may_repeat: bool = False
+    cost: int = 1
+
+    @property
+    def repeatable(self) -> bool:
+        return self.may_repeat or self.method == "GET"
 
 
 class Caller:
@@ -64,6 +85,7 @@ class Caller:
         self._breaker = breaker or process_breaker(hosts.venue)
         self._clock = clock or SystemClock()
         self._venue_clock = VenueClock(self._clock)
+        self.quotas = Quotas(self._clock)
         self._retry = retry or RetryPolicy()
         self._timeout = timeout or Timeout()
         # Jitter only: nothing that must be unguessable.
@@ -80,15 +102,65 @@ class Caller:
         """Let go of all connections."""
         self._transport.close()
 
+    @property
+    def recv_window_ms(self) -> int:
+        """How old a signed request may be on arrival."""
+        return self._recv_window_ms
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, by the clock of this caller."""
+        self._clock.sleep(seconds)
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+        return self._clock.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return this machine's time, ms UTC."""
+        return self._clock.wall_ms()
+
+    def now_ms(self) -> int:
+        """Return the venue's time as far as known without asking, ms UTC."""
+        return self._venue_clock.now_ms()
+
     def get(self, path: str, params: Mapping[str, Value], *, signed: bool = False) -> Envelope:
         """Return the reply of a read; retried on every host for some seconds."""
         query = "&".join(f"{name}={_encoded(value)}" for name, value in params.items() if value is not None)
-        return self._call("GET", path, query, None, signed)
+        return self._call(_Call("GET", path, query, None, signed, str(params.get("category"))))
 
-    def post(self, path: str, params: Mapping[str, Any]) -> Envelope:
-        """Return the reply of a signed write; tried again only when the venue certainly did not act."""
+    def post(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        *,
+        repeatable: bool = False,
+        same: Collection[int] = (),
+        cost: int = 1,
+    ) -> Envelope:
+        """Return the reply of a signed write; tried again only when the venue certainly did not act.
+
+        Parameters
+        ----------
+        repeatable : bool
+            Whether doing it twice is the same as once: then it is retried as a read is.
+        same : collection of int
+            Codes by which the venue says that everything is already so: success.
+        cost : int
+            Units of the endpoint's limit.
+        """
         # Serialised once: the bytes that are signed are the bytes that are sent.
-        return self._call("POST", path, "", orjson.dumps(dict(params)), signed=True)
+        body = orjson.dumps(dict(params))
+        call = _Call("POST", path, "", body, True, str(params.get("category")), repeatable, cost)
+        try:
+            return self._call(call)
+        except RequestRejected as error:
+            if error.ret_code not in same:
+                raise
+            return Envelope({}, None, ret_code=error.ret_code)
+
+    def ask_host(self, host: str) -> Envelope:
+        """Return one host's answer to the question for the time: one request, no retry, no other host."""
+        return self._send(_Call("GET", "/v5/market/time", "", None, False, ""), host)
 
     def every_page(self, path: str, params: Mapping[str, Value]) -> tuple[list[dict[str, Any]], int]:
         """Return the rows of every page of a listing and the venue's time of the last (ms UTC).
@@ -126,24 +198,29 @@ class Caller:
         """Ask the venue for its time, ms UTC."""
         return parse.venue_time_ms(self.get("/v5/market/time", {}).result)
 
-    def _call(self, method: str, path: str, query: str, body: bytes | None, signed: bool) -> Envelope:
+    def _call(self, call: "_Call") -> Envelope:
         began_s = self._clock.monotonic()
-        n_failed = n_skewed = 0
+        n_failed = n_skewed = n_malformed = 0
         while True:
             host, sent_s = self.hosts.current, self._clock.monotonic()
             failure: BybitError
             try:
-                return self._send(method, host, path, query, body, signed)
+                return self._send(call, host)
             except ClockSkew:
                 n_skewed += 1
-                if not signed or n_skewed > 2:
+                if not call.signed or n_skewed > 2:
                     raise
                 # The venue refused before acting, so a POST is sent again too; the window stays as it is.
                 self._venue_clock.sync(self.venue_time_ms, sent_s)
                 continue
             except (NoResponse, VenueUnavailable) as error:
                 self.hosts.leave(host)
-                if method != "GET":
+                if not call.repeatable:
+                    raise
+                failure = error
+            except MalformedResponse as error:
+                n_malformed += 1
+                if not call.repeatable or n_malformed > _MAX_MALFORMED:
                     raise
                 failure = error
             except RateLimited as error:
@@ -156,7 +233,10 @@ class Caller:
             _log.info("%s; try %d in %.2f s", failure, n_failed + 1, wait_s)
             self._clock.sleep(wait_s)
 
-    def _send(self, method: str, host: str, path: str, query: str, body: bytes | None, signed: bool) -> Envelope:
+    def _send(self, call: "_Call", host: str) -> Envelope:
+        quota = self.quotas.of(call.path, call.category) if call.signed else None
+        if quota is not None:
+            quota.acquire(call.cost)
         probe = self._breaker.enter()
         while not probe:
             self._limiter.acquire()
@@ -166,13 +246,21 @@ class Caller:
             probe = self._breaker.enter()
         answered = False
         try:
-            headers = self._headers(query, body, signed)
+            headers = self._headers(call.query, call.body, call.signed)
             with self._count_lock:
                 self._n_requests += 1
-            url = f"{host}{path}?{query}" if query else f"{host}{path}"
-            reply = self._transport.send(method, url, headers, body, self._timeout)
+            url = f"{host}{call.path}?{call.query}" if call.query else f"{host}{call.path}"
+            reply = self._transport.send(call.method, url, headers, call.body, self._timeout)
             redact = redact_signatures if self._signer is None else self._signer.redact
-            envelope = open_envelope(reply, f"{method} {path}", self._venue_clock.now_ms(), redact)
+            limited = False
+            try:
+                envelope = open_envelope(reply, f"{call.method} {call.path}", self._venue_clock.now_ms(), redact)
+            except RateLimited:
+                limited = True
+                raise
+            finally:
+                if quota is not None:
+                    quota.learn(reply.headers, self._venue_clock.now_ms(), refused=limited)
             answered = True
             return envelope
         except AddressBanSeen:

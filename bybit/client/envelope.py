@@ -2,7 +2,7 @@
 
 import email.utils
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -53,10 +53,16 @@ class AddressBanSeen(BybitError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A successful reply: its ``result``, and the venue's time of it (ms since 1970; None where it gave none)."""
+    """A successful reply: its ``result``, and the venue's time of it (ms since 1970; None where it gave none).
+
+    ``extra`` is ``retExtInfo``, where batches tell the fate of each order. ``ret_code`` is 0, or one of the codes by
+    which the venue says that everything was already as asked.
+    """
 
     result: dict[str, Any]
     time_ms: int | None
+    extra: dict[str, Any] = field(default_factory=dict)
+    ret_code: int = 0
 
 
 def open_envelope(reply: Reply, where: str, now_ms: int, redact: Callable[[str], str]) -> Envelope:
@@ -86,7 +92,8 @@ def open_envelope(reply: Reply, where: str, now_ms: int, redact: Callable[[str],
     result = payload.get("result")
     if not isinstance(result, dict):
         raise _malformed(reply, where, f"result is {type(result).__name__}, expected an object", redact)
-    return Envelope(result, time_ms)
+    extra = payload.get("retExtInfo")
+    return Envelope(result, time_ms, extra if isinstance(extra, dict) else {})
 
 
 def _refuse_by_status(reply: Reply, where: str, now_ms: int, redact: Callable[[str], str]) -> None:

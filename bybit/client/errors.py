@@ -7,18 +7,21 @@ BybitError
 ├── VenueUnavailable        HTTP 5xx, retCode 10000 and 10016                  retryable
 ├── RegionBlocked           HTTP 403 or 451 for where the address is           not retryable
 ├── MalformedResponse       a reply that is not v5-shaped                      not retryable
+├── OrderStateUnknown       an order's answer is lost, and so is the question  not retryable
+├── StreamClosed            a WebSocket ended or fell silent                   retryable
 └── RequestRejected         any other non-zero retCode or HTTP 4xx             not retryable
     ├── AuthenticationFailed    the key, the account or its rights are refused
     ├── InsufficientBalance     not enough balance or margin
+    ├── InvalidOrder            the contract's rules forbid it: nothing was sent
     └── ClockSkew               retCode 10002 after the clock was set again    retryable
 
-The client has already retried for some seconds when one of the retryable ones arrives. After a POST, NoResponse and
-VenueUnavailable leave open whether the venue acted: ask by ``orderLinkId`` before doing it again.
+The client has already retried for some seconds when one of the retryable ones arrives. Orders are never repeated
+without asking for them by ``orderLinkId`` first; where that failed too, OrderStateUnknown names the id.
 """
 
 from datetime import datetime
 
-from bybit.rules.errors import PerpflowError
+from bybit.rules.errors import InvalidInput, PerpflowError
 
 
 class BybitError(PerpflowError):
@@ -26,9 +29,16 @@ class BybitError(PerpflowError):
 
 
 class NoResponse(BybitError):
-    """No complete reply arrived: timeout, reset, DNS or TLS failure, or a body shorter than announced."""
+    """No complete reply arrived: timeout, reset, DNS or TLS failure, or a body shorter than announced.
+
+    ``maybe_sent`` is False when the connection never came about, so that the venue cannot have seen the request.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
+        super().__init__(message)
+        self.maybe_sent = maybe_sent
 
 
 class RateLimited(BybitError):
@@ -65,6 +75,23 @@ class MalformedResponse(BybitError):
     """The reply is not what v5 documents: not JSON, too large, too deep, or parts of the envelope missing."""
 
 
+class OrderStateUnknown(BybitError):
+    """Nobody knows whether the venue took an order: it may be live under one of ``order_link_ids``.
+
+    Placing it again with the same ``orderLinkId`` is safe: the venue takes an id once.
+    """
+
+    def __init__(self, message: str, order_link_ids: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.order_link_ids = order_link_ids
+
+
+class StreamClosed(BybitError):
+    """A WebSocket connection ended, could not be opened, or said nothing for too long."""
+
+    retryable = True
+
+
 class RequestRejected(BybitError):
     """The venue understood the request and refused it.
 
@@ -84,6 +111,10 @@ class AuthenticationFailed(RequestRejected):
 
 class InsufficientBalance(RequestRejected):
     """Balance or margin does not cover the order: resize it."""
+
+
+class InvalidOrder(RequestRejected, InvalidInput):
+    """The contract's rules forbid the order. Nothing was sent; code and text are those the venue would answer."""
 
 
 class ClockSkew(RequestRejected):

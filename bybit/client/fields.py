@@ -1,7 +1,7 @@
 """Single fields of the venue's rows: texts become exact values, or a reason why not."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
+from bybit.client.errors import MalformedResponse
 from bybit.client.replies import Conflict, Listing, RejectedRow
 from bybit.rules.candles import check_symbol
 from bybit.rules.errors import InvalidInput
@@ -82,6 +83,63 @@ def text(row: dict[str, Any], name: str) -> str:
     return value
 
 
+def label(row: dict[str, Any], name: str) -> str | None:
+    """Return the text in ``row[name]``; None when it is missing, null or "", which is how the venue says none."""
+    return None if row.get(name) in (None, "") else text(row, name)
+
+
+def flag(row: dict[str, Any], name: str) -> bool | None:
+    """Return the truth in ``row[name]``, written as a JSON boolean, 0 or 1, or one of their texts; None if missing."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    for truth, spellings in ((True, (True, "1", "true", "ON")), (False, (False, "0", "false", "OFF"))):
+        if value in spellings:
+            return truth
+    raise BadRow(f"{name}: {str(value)[:MAX_NUMBER_CHARS]!r} is neither true nor false")
+
+
+def whole(row: dict[str, Any], name: str) -> int | None:
+    """Return the whole number in ``row[name]``; None when it is missing, null or ""."""
+    value = optional(row, name, signed=True)
+    if value is not None and value != int(value):
+        raise BadRow(f"{name}: {value} is not a whole number")
+    return None if value is None else int(value)
+
+
+def price(row: dict[str, Any], name: str) -> Decimal | None:
+    """Return the price in ``row[name]``; None where there is none, for which the venue writes "" or a zero."""
+    return optional(row, name) or None
+
+
+def moment(row: dict[str, Any], name: str) -> datetime:
+    """Return the time in ``row[name]``: ms since 1970, which streams send as a number and lists as a text."""
+    value = row.get(name)
+    return utc(time_ms(str(value) if type(value) is int else value, name))
+
+
+def optional_moment(row: dict[str, Any], name: str) -> datetime | None:
+    """Return the time in ``row[name]``; None when it is missing, "" or zero, which is how the venue says never."""
+    return None if row.get(name) in (None, "", "0", 0) else moment(row, name)
+
+
+def each(rows: Iterable[dict[str, Any]], record: Callable[[dict[str, Any]], T], what: str) -> list[T]:
+    """Return one record per row.
+
+    Raises
+    ------
+    MalformedResponse
+        When any row cannot be used: what an account holds and did is whole or it is none.
+    """
+    found = []
+    for row in rows:
+        try:
+            found.append(record(row))
+        except BadRow as error:
+            raise MalformedResponse(f"the venue's {what} cannot be used: {error}; look at the reply") from None
+    return found
+
+
 def symbol(row: dict[str, Any]) -> str:
     """Return the symbol in ``row``."""
     try:
@@ -105,6 +163,7 @@ class Gathering(Generic[T]):
 
     def __init__(self) -> None:
         self.n_outside = 0
+        self._raw_rows: list[dict[str, Any]] = []
         self._n_duplicate = 0
         self._rejected: list[RejectedRow] = []
         self._found: dict[Any, list[tuple[T, tuple[str, ...]]]] = {}
@@ -112,6 +171,7 @@ class Gathering(Generic[T]):
     @contextmanager
     def row(self, row: dict[str, Any]) -> Iterator[None]:
         """Turn a ``BadRow`` inside the block into a rejected row."""
+        self._raw_rows.append(row)
         try:
             yield
         except BadRow as error:
@@ -136,6 +196,7 @@ class Gathering(Generic[T]):
             ],
             n_outside=self.n_outside,
             n_duplicate=self._n_duplicate,
+            raw=self._raw_rows,
         )
 
 

@@ -111,7 +111,8 @@ def candle_page(result: dict[str, Any], price: PriceType, span: Span) -> CandleP
     rows = rows_of(result, list)
     n_fields = 7 if price is PriceType.LAST else 5
     plain = _plain_columns(rows, n_fields, price, span)
-    return _careful_page(rows, n_fields, price, span) if plain is None else CandlePage(plain)
+    page = _careful_page(rows, n_fields, price, span) if plain is None else CandlePage(plain)
+    return dataclasses.replace(page, raw=result)
 
 
 def _plain_columns(rows: list[list[Any]], n_fields: int, price: PriceType, span: Span) -> CandleColumns | None:
@@ -268,7 +269,9 @@ def risk_tiers(rows: Iterable[dict[str, Any]], as_of: datetime) -> Listing[RiskT
         if tier.symbol not in broken:
             n_below = ladders[-1].tier if ladders and ladders[-1].symbol == tier.symbol else 0
             ladders.append(dataclasses.replace(tier, tier=n_below + 1))
-    return Listing(ladders, rejected=steps.rejected, conflicts=steps.conflicts, n_duplicate=steps.n_duplicate)
+    return Listing(
+        ladders, rejected=steps.rejected, conflicts=steps.conflicts, n_duplicate=steps.n_duplicate, raw=steps.raw
+    )
 
 
 def _risk_tier(row: dict[str, Any], as_of: datetime) -> tuple[RiskTier, Decimal]:
@@ -315,4 +318,5 @@ def _ticker(row: dict[str, Any], category: Category, time: datetime) -> Ticker:
         funding_rate=optional(row, "fundingRate", signed=True),
         next_funding_time=optional_time(row, "nextFundingTime"),
         funding_interval=timedelta(hours=int(hours)) if hours else None,
+        raw=row,
     )

@@ -1,10 +1,10 @@
 """What the client returns: our words for the venue's replies, oldest first, with what was left out and why."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,8 @@ class CandlePage:
     """One page of candles and an account of every row that is not among them.
 
     ``n_outside`` rows lay outside the span asked for, ``n_duplicate`` repeated a row with the same values.
-    A time in ``conflicts`` has no candle in ``candles``: nobody knows which of its rows is right.
+    A time in ``conflicts`` has no candle in ``candles``: nobody knows which of its rows is right. ``raw`` is the
+    venue's own result.
     """
 
     candles: CandleColumns
@@ -67,10 +68,11 @@ class CandlePage:
     n_duplicate: int = 0
     conflicts: tuple[Conflict, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Listing(list[T]):
-    """A complete list of the venue, and an account of every row that is not in it."""
+    """A complete list of the venue, an account of every row that is not in it, and ``raw``: the rows as they came."""
 
     def __init__(
         self,
@@ -80,12 +82,28 @@ class Listing(list[T]):
         conflicts: Iterable[Conflict] = (),
         n_outside: int = 0,
         n_duplicate: int = 0,
+        raw: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(rows)
         self.rejected = tuple(rejected)
         self.conflicts = tuple(conflicts)
         self.n_outside = n_outside
         self.n_duplicate = n_duplicate
+        self.raw = tuple(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class HostAnswer:
+    """How one host answered the question for the time.
+
+    ``seconds`` is the round trip; ``offset_s`` how far this machine's clock is ahead of the venue's, None with
+    ``error``.
+    """
+
+    url: str
+    seconds: float
+    offset_s: float | None
+    error: Exception | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +130,4 @@ class Ticker:
     funding_rate: Decimal | None
     next_funding_time: datetime | None
     funding_interval: timedelta | None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -1,60 +1,33 @@
 """The venue over HTTP: one method per call, typed results, every limit and fault handled below them."""
 
-import logging
 import random
-from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import NoReturn
 
 from pydantic import SecretStr
 
-from bybit.client import parse
-from bybit.client.calls import Caller, Value
-from bybit.client.clock import Clock
-from bybit.client.errors import MalformedResponse
+from bybit.client.batches import BatchDesk
+from bybit.client.calls import Caller
+from bybit.client.clock import Clock, SystemClock
+from bybit.client.errors import BybitError
+from bybit.client.filters import OrderRules
 from bybit.client.limits import Breaker, TokenBucket
-from bybit.client.replies import CandlePage, Listing, Ticker
+from bybit.client.parse import venue_time_ms
+from bybit.client.placing import OrderDesk
+from bybit.client.quotas import QuotaState
+from bybit.client.replies import HostAnswer
+from bybit.client.rest_account import AccountCalls
+from bybit.client.rest_market import MAX_CANDLES, MAX_SETTLEMENTS, MarketCalls
+from bybit.client.rest_orders import OrderCalls
 from bybit.client.retries import MAIN_HOSTS, TEST_HOSTS, Hosts, RetryPolicy
 from bybit.client.signing import Signer
 from bybit.client.transport import Timeout, Transport
-from bybit.client.wallet import WalletBalance, wallet_balance
-from bybit.rules.candles import Category, Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
-from bybit.rules.funding import FundingRate
-from bybit.rules.instruments import Instrument
-from bybit.rules.margin import RiskTier
-from bybit.rules.periods import Span, to_ms, utc
 
-T = TypeVar("T", Instrument, RiskTier, Ticker)
-
-_log = logging.getLogger(__name__)
-
-MAX_CANDLES = 1000
-"""Most candles in one kline page."""
-
-MAX_SETTLEMENTS = 200
-"""Most settlements in one funding history page."""
-
-_MAX_PAGES = 2000
-_HOUR_MS = 3_600_000
-_KLINE_PATHS = {
-    PriceType.LAST: "/v5/market/kline",
-    PriceType.MARK: "/v5/market/mark-price-kline",
-    PriceType.INDEX: "/v5/market/index-price-kline",
-    PriceType.PREMIUM: "/v5/market/premium-index-price-kline",
-}
-_KLINE_CATEGORIES = {
-    PriceType.LAST: tuple(Category),
-    PriceType.MARK: (Category.LINEAR, Category.INVERSE),
-    PriceType.INDEX: (Category.LINEAR, Category.INVERSE),
-    PriceType.PREMIUM: (Category.LINEAR,),
-}
-
-Time = datetime | int
-"""A bound: an aware datetime or ms since 1970."""
+__all__ = ["MAX_CANDLES", "MAX_SETTLEMENTS", "BybitClient"]
 
 
-class BybitClient:
+class BybitClient(MarketCalls, AccountCalls, OrderCalls):
     """Bybit v5 over HTTP. Market data needs no key. Thread-safe: share one object between threads.
 
     Every request passes the venue's address limit and the ban breaker, which all clients of one process share.
@@ -117,6 +90,39 @@ class BybitClient:
             timeout=timeout,
             rng=rng,
         )
+        self._rules = OrderRules(self, clock or SystemClock())
+        self._desk = OrderDesk(self._caller, self._rules)
+        self._batches = BatchDesk(self._caller, self._desk)
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """The addresses in use, in order of preference."""
+        return self._caller.hosts.urls
+
+    @property
+    def has_key(self) -> bool:
+        """Whether calls that need a key can be made."""
+        return self._signed
+
+    @property
+    def limits(self) -> dict[str, QuotaState]:
+        """The limit per second of every signed endpoint used so far, by path; the venue's headers correct them."""
+        return self._caller.quotas.known()
+
+    def probe(self) -> list[HostAnswer]:
+        """Ask every host for the time, once each."""
+        return [self._probe(url) for url in self.base_urls]
+
+    def _probe(self, url: str) -> HostAnswer:
+        began_s = self._caller.monotonic()
+        try:
+            venue_ms = venue_time_ms(self._caller.ask_host(url).result)
+        except BybitError as error:
+            return HostAnswer(url, self._caller.monotonic() - began_s, None, error)
+        seconds = self._caller.monotonic() - began_s
+        # The venue read its clock half a round trip ago.
+        offset_s = (self._caller.wall_ms() - venue_ms) / 1000 - seconds / 2
+        return HostAnswer(url, seconds, offset_s, None)
 
     @property
     def request_count(self) -> int:
@@ -139,203 +145,6 @@ class BybitClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BybitClient holds connections and perhaps a secret: build it where it is used")
 
-    # Market data
-
-    def server_time(self) -> datetime:
-        """Return the venue's time."""
-        return utc(self._caller.venue_time_ms())
-
-    def get_kline_data(
-        self,
-        symbol: str,
-        interval: Interval | str,
-        start: Time,
-        end: Time,
-        *,
-        category: Category | str = Category.LINEAR,
-        price: PriceType | str = PriceType.LAST,
-    ) -> CandlePage:
-        """Return one page: the candles that open in [start, end), oldest first.
-
-        The last one may still be forming: drop it when it closes after :meth:`server_time`.
-
-        Raises
-        ------
-        InvalidInput
-            Before any request: for a symbol, interval, category or price type the venue does not have, or a span
-            of more than 1000 candles.
-        BybitError
-            When the venue or the way to it fails.
-        """
-        category, price, span = _category(category), _price(price, category), _span(start, end)
-        interval = Interval.parse(interval) if isinstance(interval, str) else interval
-        n_candles = _n_candles(interval, span)
-        if n_candles > MAX_CANDLES:
-            raise InvalidInput(
-                f"{utc(span[0]).isoformat()} to {utc(span[1]).isoformat()} holds {n_candles} candles of "
-                f"{interval.value}, one page at most {MAX_CANDLES}: ask for a shorter span"
-            )
-        asked = {"category": category.value, "symbol": check_symbol(symbol)}
-        if n_candles == 0:
-            return parse.candle_page({"list": []}, price, span)
-        # The venue's bounds are both inclusive and filter on the open time.
-        bounds: dict[str, Value] = {
-            "interval": interval.wire,
-            "start": span[0],
-            "end": span[1] - 1,
-            "limit": MAX_CANDLES,
-        }
-        result = self._caller.get(_KLINE_PATHS[price], {**asked, **bounds}).result
-        parse.check_echo(result, **asked)
-        return parse.candle_page(result, price, span)
-
-    def get_funding_rate_history(
-        self, symbol: str, start_time: Time, end_time: Time, *, category: Category | str = Category.LINEAR
-    ) -> Listing[FundingRate]:
-        """Return every settlement in [start_time, end_time), oldest first; asks for as many pages as it takes.
-
-        Raises
-        ------
-        InvalidInput
-            For spot, which has no funding, and for bounds or symbols that are none.
-        BybitError
-            When the venue or the way to it fails, or its pages do not move on.
-        """
-        category, span = _category(category), _span(start_time, end_time)
-        if category is Category.SPOT:
-            raise InvalidInput("spot has no funding: use linear or inverse")
-        asked = {"category": category.value, "symbol": check_symbol(symbol)}
-        rows: list[dict[str, Any]] = []
-        newest_ms = span[1] - 1
-        for _ in range(_MAX_PAGES):
-            # startTime alone is an error; with both, the newest rows of the span come first.
-            bounds = {"startTime": span[0], "endTime": newest_ms, "limit": MAX_SETTLEMENTS}
-            result = self._caller.get("/v5/market/funding/history", {**asked, **bounds}).result
-            parse.check_echo(result, category=category.value)
-            page = parse.rows_of(result, dict)
-            rows.extend(page)
-            times = [rate.funding_time for rate in parse.funding_rates(page, symbol, (span[0], newest_ms + 1))]
-            # A short page proves nothing, so only an empty one ends the walk, or less room than any interval.
-            if not times or to_ms(times[0]) - span[0] < _HOUR_MS:
-                break
-            newest_ms = to_ms(times[0]) - 1
-        else:
-            raise MalformedResponse(f"funding history of {symbol} did not end after {_MAX_PAGES} pages; try later")
-        return parse.funding_rates(rows, symbol, span)
-
-    def get_instruments(
-        self, category: Category | str, symbol: str | None = None, *, status: str | None = None
-    ) -> Listing[Instrument]:
-        """Return the contracts of ``category``, or one of them, by symbol, from every page there is.
-
-        The venue lists only those that are trading unless ``status`` names another ("PreLaunch", "Closed", ...).
-        Rows that cannot be used are in ``.rejected``; when ``symbol`` is given they raise ``MalformedResponse``.
-        """
-        category = _category(category)
-        params = {"category": category.value, "symbol": _optional_symbol(symbol), "status": status}
-        # Spot knows neither pages nor a limit.
-        limit = None if category is Category.SPOT else 1000
-        rows, as_of_ms = self._caller.every_page("/v5/market/instruments-info", {**params, "limit": limit})
-        return _usable(parse.instruments(rows, category, utc(as_of_ms)), symbol)
-
-    def get_risk_limits(
-        self, category: Category | str, symbol: str | None = None, *, expected: Collection[str] = ()
-    ) -> Listing[RiskTier]:
-        """Return the margin ladders of ``category``, or of one symbol, from every page there is.
-
-        The venue sends 15 symbols a page: one request per symbol is cheaper for a few. A listing that breaks off is
-        an error, and so is one without a symbol of ``expected``.
-        """
-        category = _category(category)
-        if category is Category.SPOT:
-            raise InvalidInput("spot has no risk limits: use linear or inverse")
-        params = {"category": category.value, "symbol": _optional_symbol(symbol)}
-        rows, as_of_ms = self._caller.every_page("/v5/market/risk-limit", params)
-        tiers = _usable(parse.risk_tiers(rows, utc(as_of_ms)), symbol)
-        missing = set(expected) - {tier.symbol for tier in tiers}
-        if missing:
-            raise MalformedResponse(
-                f"the list of risk limits lacks {len(missing)} symbols expected in it, such as {min(missing)}: "
-                "truncated; ask for them one by one"
-            )
-        return tiers
-
-    def get_tickers(self, category: Category | str, symbol: str | None = None) -> Listing[Ticker]:
-        """Return the current market of every symbol of ``category``, or of one."""
-        category = _category(category)
-        envelope = self._caller.get(
-            "/v5/market/tickers", {"category": category.value, "symbol": _optional_symbol(symbol)}
-        )
-        parse.check_echo(envelope.result, category=category.value)
-        rows = parse.rows_of(envelope.result, dict)
-        return _usable(parse.tickers(rows, category, utc(self._caller.time_ms_of(envelope))), symbol)
-
-    # The account
-
-    def get_wallet_balance(self, accountType: str = "UNIFIED", coin: str | None = None) -> WalletBalance:
-        """Return what the account holds; needs a key.
-
-        Parameters
-        ----------
-        accountType : str
-            The venue's word for the kind of account.
-        coin : str, optional
-            Coins separated by commas; without it those with a balance.
-        """
-        params = {"accountType": accountType, "coin": coin}
-        envelope = self._caller.get("/v5/account/wallet-balance", params, signed=True)
-        return wallet_balance(envelope.result, accountType, utc(self._caller.time_ms_of(envelope)))
-
 
 def _secret(text: str | SecretStr) -> SecretStr:
     return text if isinstance(text, SecretStr) else SecretStr(text)
-
-
-def _category(category: Category | str) -> Category:
-    try:
-        return Category(category)
-    except ValueError:
-        raise InvalidInput(f"category {category!r} is not one of {', '.join(Category)}") from None
-
-
-def _price(price: PriceType | str, category: Category) -> PriceType:
-    try:
-        price = PriceType(price)
-    except ValueError:
-        raise InvalidInput(f"price type {price!r} is not one of {', '.join(PriceType)}") from None
-    if category not in _KLINE_CATEGORIES[price]:
-        allowed = ", ".join(_KLINE_CATEGORIES[price])
-        raise InvalidInput(f"{category} has no {price} candles: the venue serves them for {allowed}")
-    return price
-
-
-def _span(start: Time, end: Time) -> Span:
-    span = to_ms(start), to_ms(end)
-    if span[0] >= span[1]:
-        raise InvalidInput(f"the span ends at {span[1]}, not after its start {span[0]} (ms UTC): [start, end) is empty")
-    return span
-
-
-def _n_candles(interval: Interval, span: Span) -> int:
-    if interval is Interval.MONTH_1:
-        return len(interval.open_times(*span))
-    # Opens on the grid before each bound: no array for a span of years.
-    first, last = (interval.floor_ms(bound - 1) for bound in span)
-    return (last - first) // interval.ms
-
-
-def _optional_symbol(symbol: str | None) -> str | None:
-    return None if symbol is None else check_symbol(symbol)
-
-
-def _usable(listing: Listing[T], symbol: str | None) -> Listing[T]:
-    strangers = {found.symbol for found in listing} - {symbol}
-    if strangers and symbol is not None:
-        raise MalformedResponse(f"asked for {symbol}, the reply is about {min(strangers)}; discarded")
-    reasons = [row.reason for row in listing.rejected]
-    reasons += [f"rows of {conflict.key} that differ" for conflict in listing.conflicts]
-    if reasons and symbol is not None:
-        raise MalformedResponse(f"the venue's record of {symbol} cannot be used: {reasons[0]}; look at the reply")
-    for reason in reasons[:5]:
-        _log.warning("left out of a listing of %d (%d left out): %s", len(listing), len(reasons), reason)
-    return listing

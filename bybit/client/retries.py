@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bybit.client.errors import BybitError, RateLimited
+from bybit.client.errors import BybitError, MalformedResponse, RateLimited
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import to_ms
 
@@ -47,7 +47,9 @@ class RetryPolicy:
         rng : random.Random
             Source of the jitter.
         """
-        if not error.retryable or n_failed >= self.n_tries:
+        # A torn page may be whole the next time; the caller bounds how often it asks.
+        may_pass = error.retryable or isinstance(error, MalformedResponse)
+        if not may_pass or n_failed >= self.n_tries:
             return None
         jittered = rng.random() * min(self.cap_s, self.base_s * 2.0**n_failed)
         wait_s = max(self.floor_s, jittered)
@@ -76,6 +78,11 @@ class Hosts:
 
     def __len__(self) -> int:
         return len(self._urls)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All of them, in order of preference."""
+        return self._urls
 
     @property
     def current(self) -> str:

@@ -106,7 +106,8 @@ class RequestsTransport:
             late = f", after the deadline of {timeout.total_s:g} s" if time.monotonic() >= deadline_s else ""
             # The library's own text may quote the URL with its query: the kind of failure is enough.
             raise NoResponse(
-                f"{where}: no complete reply ({_kind(error)}{late}); check the network and the address"
+                f"{where}: no complete reply ({_kind(error)}{late}); check the network and the address",
+                maybe_sent=not _UNSENT & set(_chain(error)),
             ) from None
 
     def close(self) -> None:
@@ -144,14 +145,22 @@ class RequestsTransport:
             return settings
 
 
+# Without a connection nothing was sent. A reset connection is another matter.
+_UNSENT = {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ConnectionRefusedError", "gaierror"}
+
+
 def _kind(error: BaseException) -> str:
     # requests wraps urllib3 wraps the system: the innermost name tells most.
+    return " from ".join(dict.fromkeys(_chain(error)))
+
+
+def _chain(error: BaseException) -> list[str]:
     chain = [type(error).__name__]
     inner = error.__cause__ or error.__context__
     while inner is not None and len(chain) < 6:
         chain.append(type(inner).__name__)
         inner = inner.__cause__ or inner.__context__
-    return " from ".join(dict.fromkeys(chain))
+    return chain
 
 
 class _Deadline(threading.local):

@@ -1,6 +1,7 @@
 """What an account holds: records and their parser."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,7 @@ class CoinBalance:
     initial_margin: Decimal | None
     maintenance_margin: Decimal | None
     usd_value: Decimal | None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class WalletBalance:
     initial_margin: Decimal | None
     maintenance_margin: Decimal | None
     coins: tuple[CoinBalance, ...]
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def coin(self, name: str) -> CoinBalance | None:
         """Return the balance of one coin; None when the account holds none of it, which the venue leaves out."""
@@ -73,6 +76,7 @@ def wallet_balance(result: dict[str, Any], account_type: str, time: datetime) ->
             initial_margin=optional(row, "totalInitialMargin"),
             maintenance_margin=optional(row, "totalMaintenanceMargin"),
             coins=tuple(_coin(coin) for coin in coins),
+            raw=row,
         )
     except BadRow as error:
         raise MalformedResponse(f"the account's balance cannot be used: {error}; look at the reply") from None
@@ -89,4 +93,5 @@ def _coin(row: dict[str, Any]) -> CoinBalance:
         initial_margin=optional(row, "totalPositionIM"),
         maintenance_margin=optional(row, "totalPositionMM"),
         usd_value=optional(row, "usdValue", signed=True),
+        raw=row,
     )

@@ -211,5 +211,5 @@ def test_every_error_is_drawn_in_the_tree_at_the_top_of_its_module():
     from bybit.client import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BybitError)]
-    assert len(kinds) == 11
+    assert len(kinds) == 14
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in kinds)
