@@ -14,9 +14,6 @@ import uvicorn
 
 from bybit.sandbox.app import create_app
 from bybit.sandbox.config import SandboxConfig
-from bybit.sandbox.faults_http import FaultGate
-
-_FRAME_CAP = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class _Server(uvicorn.Server):
 
 
 def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tuple[_Server, socket.socket]:
-    market, clock, plan = config.market(), config.clock(), config.plan()
+    market, clock = config.market(), config.clock()
     app = create_app(
         market,
         clock,
@@ -48,7 +45,6 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
         latency_ms=config.latency_ms,
         address_limit=config.address_limit,
         account_limits=config.account_limits,
-        plan=plan,
     )
     listening = _listen(config.host, config.port)
     serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
