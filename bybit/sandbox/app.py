@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bybit.rules.errors import InvalidInput, NotEstablished
@@ -22,10 +22,12 @@ from bybit.sandbox.clock import Clock
 from bybit.sandbox.config import SandboxConfig
 from bybit.sandbox.endpoints import Endpoint, MarketEndpoints
 from bybit.sandbox.exchange import Exchange
+from bybit.sandbox.faults import FaultPlan
 from bybit.sandbox.limits import AccountLimits, AddressLimit, Ration
 from bybit.sandbox.market import Market
 from bybit.sandbox.order_endpoints import OrderEndpoints, PrivateEndpoint, Request
 from bybit.sandbox.query import Query, Refusal
+from bybit.sandbox.streams import Streams
 from bybit.sandbox.wire import envelope
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -49,6 +51,7 @@ def create_app(
     address_limit: int | None = 600,
     account_limits: bool = True,
     body_cap: int = _BODY_CAP,
+    plan: FaultPlan | None = None,
 ) -> Starlette:
     """Return the sandbox as an ASGI application.
 
@@ -70,18 +73,23 @@ def create_app(
         Whether signed endpoints are limited per second and account.
     body_cap : int
         Bytes of a request body read at most.
+    plan : FaultPlan or None
+        What goes wrong with streams; with requests it does so by a ``FaultGate`` around the application.
     """
     trading = SandboxConfig().exchange(market, clock) if exchange is None else exchange
-    service = _Service(trading, clock, AccountLimits() if account_limits else None)
+    limits = AccountLimits() if account_limits else None
+    service = _Service(trading, clock, limits)
     market_routes: dict[str, Endpoint] = {**MarketEndpoints(market).routes, **BookEndpoints(market).routes}
-    routes = [
+    orders = OrderEndpoints(trading)
+    routes: list[BaseRoute] = [
         Route("/v5/market/time", service.server_time, methods=_METHODS),
         Route("/sandbox/clock", service.move_clock, methods=_METHODS),
         *(Route(path, service.public(endpoint), methods=_METHODS) for path, endpoint in market_routes.items()),
     ]
-    for group in (OrderEndpoints(trading), AccountEndpoints(trading)):
+    for group in (orders, AccountEndpoints(trading)):
         routes += [Route(path, service.read(path, answer), methods=_METHODS) for path, answer in group.reads.items()]
         routes += [Route(path, service.write(path, answer), methods=_METHODS) for path, answer in group.writes.items()]
+    routes += Streams(market_routes, trading, orders.writes, limits, clock, plan or FaultPlan()).routes()
     app = Starlette(routes=routes, exception_handlers={404: service.no_route}, lifespan=service.run)
     limit = None if address_limit is None else AddressLimit(address_limit)
     # The venue knows no path with a slash at its end.
@@ -142,7 +150,7 @@ class _Service:
     async def server_time(self, request: HttpRequest) -> Response:
         if request.method not in _READS:
             return self._wrong_method()
-        now_ns = self._clock.now_ns()
+        now_ns = self._clock.now_ns() + int(request.scope.get(OFFSET_KEY, 0)) * 1_000_000
         return self.reply({"timeSecond": str(now_ns // 1_000_000_000), "timeNano": str(now_ns)})
 
     def public(self, endpoint: Endpoint) -> Handler:

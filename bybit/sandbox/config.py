@@ -9,6 +9,7 @@ from pathlib import Path
 from bybit.rules.errors import InvalidInput
 from bybit.sandbox.clock import Clock
 from bybit.sandbox.exchange import Exchange
+from bybit.sandbox.faults import FaultPlan, load_plan
 from bybit.sandbox.market import Gap, Market
 from bybit.sandbox.synthetic import SyntheticMarket
 from bybit.sandbox.tape import load_tape
@@ -55,6 +56,10 @@ class SandboxConfig:
         Whose dated fees it pays, e.g. "vip0", "vip3", "pro1".
     margin_mode : str
         REGULAR_MARGIN (cross) or ISOLATED_MARGIN.
+    faults : tuple of str or Path
+        What goes wrong: names, with a rate or without (``reset``, ``reset=0.2``, ``storm``), and schedule files.
+    fault_seed : int
+        Decides which requests that hits, unless a schedule has its own.
     """
 
     tape: Path | None = None
@@ -74,6 +79,8 @@ class SandboxConfig:
     balance: str = "10000"
     tier: str = "vip0"
     margin_mode: str = "REGULAR_MARGIN"
+    faults: tuple[str | Path, ...] = ()
+    fault_seed: int = 7
 
     def __post_init__(self) -> None:
         """Refuse what cannot be served, and an open address that was not asked for by name."""
@@ -99,6 +106,16 @@ class SandboxConfig:
     def clock(self) -> Clock:
         """Return the clock this configuration asks for."""
         return Clock(self.now, self.speed)
+
+    def plan(self) -> FaultPlan:
+        """Return the faults this configuration asks for.
+
+        Raises
+        ------
+        InvalidInput
+            For an unknown fault, with the list of those there are, and for a file that is no schedule.
+        """
+        return load_plan(self.faults, self.fault_seed)
 
     def exchange(self, market: Market, clock: Clock) -> Exchange:
         """Return an exchange on ``market`` with the account this configuration asks for.

@@ -14,6 +14,9 @@ import uvicorn
 
 from bybit.sandbox.app import create_app
 from bybit.sandbox.config import SandboxConfig
+from bybit.sandbox.faults_http import FaultGate
+
+_FRAME_CAP = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class Serving:
 
     url: str
     assumptions: tuple[str, ...]
+
+    @property
+    def ws(self) -> str:
+        """Where the streams are: ``/v5/public/linear`` and the others follow on it."""
+        return f"ws{self.url.removeprefix('http')}"
 
 
 class _Server(uvicorn.Server):
@@ -37,7 +45,7 @@ class _Server(uvicorn.Server):
 
 
 def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tuple[_Server, socket.socket]:
-    market, clock = config.market(), config.clock()
+    market, clock, plan = config.market(), config.clock(), config.plan()
     app = create_app(
         market,
         clock,
@@ -45,11 +53,15 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
         latency_ms=config.latency_ms,
         address_limit=config.address_limit,
         account_limits=config.account_limits,
+        plan=plan,
     )
     listening = _listen(config.host, config.port)
     serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
     settings = uvicorn.Config(
-        app,
+        FaultGate(app, plan, clock),
+        # The venue sends no pings of its own, and no client needs longer frames.
+        ws_ping_interval=None,
+        ws_max_size=_FRAME_CAP,
         log_config=None,
         access_log=False,
         lifespan="on",
