@@ -78,8 +78,10 @@ class BookEndpoints:
         return {"symbol": instrument.symbol, "category": category, "list": rows, "nextPageCursor": cursor}
 
     def insurance(self, query: Query, now_ms: int) -> Mapping[str, Any]:
-        """Return the insurance pools: none is known."""
-        return {"updatedTime": str(now_ms // 86_400_000 * 86_400_000), "list": []}
+        """Return the insurance pools: one of an invented million USDT."""
+        pool = {"coin": "USDT", "symbols": "", "balance": "1000000", "value": "1000000"}
+        rows = [pool] if query.text("coin") in ("", "USDT") else []
+        return {"updatedTime": str(now_ms // 86_400_000 * 86_400_000), "list": rows}
 
     def status(self, query: Query, now_ms: int) -> Mapping[str, Any]:
         """Return announced maintenance: there is none."""

@@ -21,8 +21,7 @@ def time_span(query: Query, now_ms: int, default_ms: int = _LONGEST_MS) -> tuple
     Refusal
         10001 for a window that is reversed or longer than seven days.
     """
-    window = query.window("startTime", "endTime", 1, 1)
-    first, last = window.first_ms, window.last_ms
+    first, last = query.bounds("startTime", "endTime")
     if first is None and last is None:
         return now_ms - default_ms, now_ms
     if first is None:

@@ -61,12 +61,9 @@ class Matching:
     def react(self, symbol: str) -> None:
         """Let the current price of a contract trigger and fill what waits for it."""
         for account in self._exchange.accounts:
-            orders = account.open_orders.get(symbol)
-            if not orders:
-                continue
             tick = self._exchange.tick(symbol)
             self._trail(account, symbol, tick)
-            for order in sorted(orders.values(), key=_urgency):
+            for order in sorted(account.orders_of(symbol), key=_urgency):
                 if order.status is Status.UNTRIGGERED and _is_reached(order, tick):
                     self._trigger(account, order)
                 elif order.is_working:

@@ -5,15 +5,19 @@ value outside its documented range is not known (limit 0 or too large, start aft
 10001 rather than guess a correction, so that a client's mistake shows.
 """
 
+import re
 from collections.abc import Collection, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from bybit.rules.candles import Category, Interval, check_symbol
 from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.sandbox.market import Window
+from bybit.sandbox.wire import decimal_text
 
 _LAST_MS = 9_999_999_999_999
+# No price or quantity is longer, and arithmetic with it could take for ever.
+_NUMBER = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,16})?")
 
 
 class Refusal(PerpflowError):
@@ -63,18 +67,13 @@ class Query:
         return self.choice(name, ("true", "false"), "false") == "true"
 
     def decimal(self, name: str) -> Decimal | None:
-        """Return a plain finite number of 0 or more, None when absent."""
+        """Return a plain number of 0 or more, None when absent."""
         value = self.text(name)
         if not value:
             return None
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            raise Refusal(10001, f"params error: {name} invalid") from None
-        # Beyond this a number is no price or quantity of anything, and arithmetic with it could take for ever.
-        if not number.is_finite() or number < 0 or len(value) > 30 or number > _LAST_MS:
+        if not _NUMBER.fullmatch(value):
             raise Refusal(10001, f"params error: {name} invalid")
-        return number
+        return Decimal(value)
 
     def text(self, name: str) -> str:
         """Return a parameter's text, "" when absent."""
@@ -123,10 +122,14 @@ class Query:
 
     def window(self, first: str, last: str, default: int, largest: int) -> Window:
         """Return the window of two parameters in ms, both inclusive, and the limit."""
+        return Window(*self.bounds(first, last), self.limit(default, largest))
+
+    def bounds(self, first: str, last: str) -> tuple[int | None, int | None]:
+        """Return two times in ms, None where absent; refused when the first is after the last."""
         bounds = self._number(first), self._number(last)
         if bounds[0] is not None and bounds[1] is not None and bounds[0] > bounds[1]:
             raise Refusal(10001, f"params error: {first} is after {last}")
-        return Window(*bounds, self.limit(default, largest))
+        return bounds
 
     def category_of(self, allowed: Collection[Category], default: str = "") -> Category:
         """Return the category as ours."""
@@ -144,6 +147,8 @@ class Query:
 def _plain(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, float):
+        return decimal_text(value)
+    if isinstance(value, (str, int)):
         return str(value)
     raise Refusal(10001, f"params error: {name} is invalid")

@@ -37,7 +37,7 @@ def position_row(exchange: "Exchange", account: TradingAccount, symbol: str) -> 
         "riskLimitValue": decimal_text(tier.max_notional),
         "symbol": symbol,
         "side": position.side,
-        "size": decimal_text(abs(position.size)),
+        "size": number_text(abs(position.size)),
         "avgPrice": "0" if position.entry_price is None else number_text(position.entry_price),
         "positionValue": number_text(abs(position.size) * position.entry_price) if position.entry_price else "",
         "tradeMode": 0,
