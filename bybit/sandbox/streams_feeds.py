@@ -159,7 +159,9 @@ class TradeFeed:
         limit = "60" if category is Category.SPOT else "1000"
         self._query = Query({"category": category.value, "symbol": symbol, "limit": limit})
         self._pace = _Paced(_TRADE_MS)
+        # The trades of the newest millisecond told: a later one of the same millisecond is still news.
         self._seen: set[str] | None = None
+        self._newest_ms = 0
         self._price: float | None = None
         self._direction = "ZeroPlusTick"
 
@@ -168,17 +170,24 @@ class TradeFeed:
         if not self._pace.is_due(now_ms):
             return []
         rows = _mapping(self._endpoint(self._query, now_ms))["list"]
-        seen = self._seen
-        self._seen = {row["execId"] for row in rows}
-        if seen is None:
+        if self._seen is None:
             self._price = float(rows[0]["price"]) if rows else None
+            self._note(rows)
             return []
-        fresh = [row for row in reversed(rows) if row["execId"] not in seen]
+        # What is older than the newest one told has been told, or happened before the subscription.
+        fresh = [
+            row for row in reversed(rows) if int(row["time"]) >= self._newest_ms and row["execId"] not in self._seen
+        ]
+        self._note(rows)
         parts = [fresh[at : at + _MAX_TRADES] for at in range(0, len(fresh), _MAX_TRADES)]
         return [
             {"topic": self._topic, "type": "snapshot", "ts": now_ms, "data": [self._trade(row) for row in part]}
             for part in parts
         ]
+
+    def _note(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._newest_ms = max([self._newest_ms, *(int(row["time"]) for row in rows[:1])])
+        self._seen = {row["execId"] for row in rows if int(row["time"]) == self._newest_ms}
 
     def _trade(self, row: Mapping[str, Any]) -> Message:
         price = float(row["price"])
