@@ -100,16 +100,37 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one")] = 8900,
     tape: Tape = None,
     now: Annotated[str | None, typer.Option(help="ISO time: the simulated clock starts here")] = None,
+    speed: Annotated[float, typer.Option(min=0, help="simulated seconds per second; 0 stands still")] = 1.0,
     latency_ms: Annotated[int, typer.Option(min=0, max=60_000, help="added to every answer")] = 0,
-    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 7,
+    faults: Annotated[
+        list[str] | None, typer.Option(help="what goes wrong: NAME, NAME=RATE or a schedule file")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the synthetic market and of the faults")] = 7,
+    api_key: Annotated[str | None, typer.Option(help="the one key that is accepted")] = None,
+    api_secret: Annotated[str | None, typer.Option(help="its secret")] = None,
+    balance: Annotated[str, typer.Option(help="USDT that the account opens with")] = "10000",
+    tier: Annotated[str, typer.Option(help="whose dated fees the account pays")] = "vip0",
+    margin_mode: Annotated[str, typer.Option(help="REGULAR_MARGIN (cross) | ISOLATED_MARGIN")] = "REGULAR_MARGIN",
+    symbols: Symbols = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open", help="listen beyond this machine; nothing protects it")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Serve the local exchange on 127.0.0.1 until Ctrl-C."""
     with command(verbose, None):
-        from bybit.rules.periods import parse_time as instant
         from tasks.market import serve_sandbox
 
-        serve_sandbox(port=port, tape=tape, now=instant(now) if now else None, latency_ms=latency_ms, seed=seed)
+        if (api_key is None) != (api_secret is None):
+            raise InvalidInput("--api-key and --api-secret belong together: give both or neither")
+        # Without a pair the sandbox accepts its documented one.
+        credentials = {"api_key": api_key, "api_secret": api_secret} if api_key else {}
+        clock = {"now": parse_time(now) if now else None, "speed": speed}
+        trouble = {"latency_ms": latency_ms, "faults": tuple(faults or ()), "seed": seed, "fault_seed": seed}
+        account = {"balance": balance, "tier": tier, "margin_mode": margin_mode, **credentials}
+        place = {"port": port, "host": host, "allow_open": allow_open, "symbols": names(symbols) or None}
+        serve_sandbox(tape, {**clock, **trouble, **account, **place})
 
 
 @app.command()

@@ -1,10 +1,11 @@
 """Where market data comes from: the live venue, a sandbox started for the run, or any v5 endpoint."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -89,9 +90,9 @@ def _sandbox(tape: str | None, home: Path) -> Iterator[Source]:
         )
 
 
-def serve_sandbox(*, port: int, tape: str | None, now: datetime | None, latency_ms: int, seed: int) -> None:
-    """Serve the local exchange in the foreground until it is told to stop."""
-    serve(SandboxConfig(tape=_tape_folder(tape), port=port, now=now, latency_ms=latency_ms, seed=seed))
+def serve_sandbox(tape: str | None, settings: Mapping[str, Any]) -> None:
+    """Serve the local exchange in the foreground until it is told to stop; ``settings`` are ``SandboxConfig``'s."""
+    serve(SandboxConfig(tape=_tape_folder(tape), **settings))
 
 
 def _tape_folder(tape: str | None) -> Path | None:
