@@ -203,7 +203,7 @@ class TradingAccount:
             seq=seq,
         )
         self.executions.append(row)
-        self._log(row, "TRADE" if takeover_loss is None else "LIQUIDATION", realized, _ZERO, fee, position.size)
+        self._log(row, "LIQUIDATION" if exec_type == "BustTrade" else "TRADE", realized, _ZERO, fee, position.size)
         return row
 
     def settle_funding(self, symbol: str, rate: Decimal, mark_price: Decimal, time_ms: int, seq: int) -> dict[str, Any]:
@@ -293,7 +293,7 @@ class TradingAccount:
         """Return the price at which an isolated position has lost its margin, 8 decimals; ``least`` if none does."""
         assert position.entry_price is not None
         price = bankruptcy_price(Category.LINEAR, position.entry_price, position.size, position.margin)
-        return least if price is None else to_cents(price)
+        return least if price is None else to_cents(price).normalize() + 0
 
     def _count_closed(
         self,

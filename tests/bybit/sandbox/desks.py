@@ -1,18 +1,46 @@
 """A sandbox account without HTTP: requests go straight to the endpoints, time moves only when told."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
+from decimal import Decimal as D
 from typing import Any
 
-from bybit.rules.periods import to_ms
+from bybit.rules.candles import Category
+from bybit.rules.funding import FundingRate
+from bybit.rules.periods import to_ms, utc
 from bybit.sandbox.account_endpoints import AccountEndpoints
 from bybit.sandbox.exchange import AccountEvent, Exchange
-from bybit.sandbox.market import Market
+from bybit.sandbox.market import Market, Window
 from bybit.sandbox.order_endpoints import Answer, OrderEndpoints, Request
+from bybit.sandbox.path import Tick
 from bybit.sandbox.query import Query, Refusal
 from bybit.sandbox.synthetic import SyntheticMarket
 
+HOUR = 3_600_000
 NOW_MS = 1_778_075_220_000  # 2026-05-06T13:47Z, a minute's edge
 SYNTHETIC = SyntheticMarket(7)
+
+
+class ScriptedMarket:
+    """The synthetic market's contracts on prices of our own: (ms after NOW_MS, last, mark), every symbol alike."""
+
+    def __init__(self, *course: tuple[int, str, str], jumps: bool = False, rate: str = "0.0001") -> None:
+        self._course = [Tick(NOW_MS + ms, D(last), D(mark), D(mark), jumps and ms > 0) for ms, last, mark in course]
+        self._rate = D(rate)
+        self.assumptions = ()
+        self.instruments = SYNTHETIC.instruments
+        self.risk_tiers = SYNTHETIC.risk_tiers
+
+    def tick(self, category: Category, symbol: str, now_ms: int) -> Tick | None:
+        return replace([tick for tick in self._course if tick.time_ms <= now_ms][-1], time_ms=now_ms, jumps=False)
+
+    def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> Iterator[Tick]:
+        return iter([tick for tick in self._course if after_ms < tick.time_ms <= now_ms])
+
+    def funding(self, category: Category, symbol: str, window: Window, now_ms: int) -> list[FundingRate]:
+        hours = range(-(-(window.first_ms or 0) // HOUR), now_ms // HOUR + 1)
+        return [FundingRate(symbol, utc(hour * HOUR), self._rate) for hour in hours]
 
 
 class Desk:
