@@ -18,6 +18,7 @@ from bybit.client.errors import (
     StreamClosed,
     VenueUnavailable,
 )
+from bybit.client.feeds import StreamEvent
 from bybit.client.limits import Breaker, TokenBucket
 from bybit.client.market import InsurancePool, OpenInterest, OrderBook, PublicTrade, SystemNotice
 from bybit.client.orders import Fill, Order, OrderAck
@@ -26,6 +27,7 @@ from bybit.client.quotas import QuotaState
 from bybit.client.replies import CandleColumns, CandlePage, Conflict, HostAnswer, Listing, RejectedRow, Ticker
 from bybit.client.rest import BybitClient
 from bybit.client.retries import RetryPolicy
+from bybit.client.stream import Stream
 from bybit.client.transport import Reply, RequestsTransport, Timeout, Transport
 from bybit.client.wallet import CoinBalance, WalletBalance
 
@@ -67,7 +69,9 @@ __all__ = [
     "RequestRejected",
     "RequestsTransport",
     "RetryPolicy",
+    "Stream",
     "StreamClosed",
+    "StreamEvent",
     "SymbolFees",
     "SystemClock",
     "SystemNotice",

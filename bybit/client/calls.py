@@ -158,6 +158,17 @@ class Caller:
                 raise
             return Envelope({}, None, ret_code=error.ret_code)
 
+    @property
+    def has_key(self) -> bool:
+        """Whether signed calls can be made."""
+        return self._signer is not None
+
+    def stream_auth(self, expires_ms: int) -> dict[str, Any]:
+        """Return the ``auth`` message of a private stream, valid until ``expires_ms``."""
+        if self._signer is None:
+            raise InvalidInput("the private stream needs a key: give api_key and api_secret")
+        return self._signer.stream_auth(expires_ms)
+
     def ask_host(self, host: str) -> Envelope:
         """Return one host's answer to the question for the time: one request, no retry, no other host."""
         return self._send(_Call("GET", "/v5/market/time", "", None, False, ""), host)

@@ -17,8 +17,9 @@ from bybit.client.placing import OrderDesk
 from bybit.client.quotas import QuotaState
 from bybit.client.replies import HostAnswer
 from bybit.client.rest_account import AccountCalls
-from bybit.client.rest_market import MAX_CANDLES, MAX_SETTLEMENTS, MarketCalls
+from bybit.client.rest_market import MAX_CANDLES, MAX_SETTLEMENTS
 from bybit.client.rest_orders import OrderCalls
+from bybit.client.rest_streams import StreamCalls
 from bybit.client.retries import MAIN_HOSTS, TEST_HOSTS, Hosts, RetryPolicy
 from bybit.client.signing import Signer
 from bybit.client.transport import Timeout, Transport
@@ -27,7 +28,7 @@ from bybit.rules.errors import InvalidInput
 __all__ = ["MAX_CANDLES", "MAX_SETTLEMENTS", "BybitClient"]
 
 
-class BybitClient(MarketCalls, AccountCalls, OrderCalls):
+class BybitClient(StreamCalls, AccountCalls, OrderCalls):
     """Bybit v5 over HTTP. Market data needs no key. Thread-safe: share one object between threads.
 
     Every request passes the venue's address limit and the ban breaker, which all clients of one process share.

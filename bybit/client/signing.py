@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic import SecretStr
 
@@ -61,6 +61,11 @@ class Signer:
     def stream_signature(self, expires_ms: int) -> str:
         """Return the signature of a private stream's ``auth`` message that is valid until ``expires_ms``."""
         return self.sign(f"GET/realtime{expires_ms}")
+
+    def stream_auth(self, expires_ms: int) -> dict[str, Any]:
+        """Return the ``auth`` message of a private stream. It goes to the socket and nowhere else."""
+        args = [self._api_key.get_secret_value(), expires_ms, self.stream_signature(expires_ms)]
+        return {"op": "auth", "args": args}
 
     def redact(self, text: str) -> str:
         """Return ``text`` with key, secret and anything shaped like a signature blotted out."""

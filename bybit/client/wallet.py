@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from bybit.client.errors import MalformedResponse
-from bybit.client.fields import BadRow, number, optional, text
+from bybit.client.fields import BadRow, label, number, optional, text
 from bybit.client.parse import rows_of
 
 
@@ -60,26 +60,28 @@ def wallet_balance(result: dict[str, Any], account_type: str, time: datetime) ->
     rows = [row for row in rows_of(result, dict) if row.get("accountType") == account_type]
     if len(rows) != 1:
         raise MalformedResponse(f"the reply holds {len(rows)} accounts of type {account_type}, expected one; discarded")
-    row = rows[0]
-    coins = row.get("coin")
-    if not isinstance(coins, list) or not all(isinstance(coin, dict) for coin in coins):
-        raise MalformedResponse(
-            f"the account's coins are {type(coins).__name__}, expected a list of objects; discarded"
-        )
     try:
-        return WalletBalance(
-            account_type=account_type,
-            time=time,
-            equity=optional(row, "totalEquity", signed=True),
-            wallet_balance=optional(row, "totalWalletBalance", signed=True),
-            available_balance=optional(row, "totalAvailableBalance", signed=True),
-            initial_margin=optional(row, "totalInitialMargin"),
-            maintenance_margin=optional(row, "totalMaintenanceMargin"),
-            coins=tuple(_coin(coin) for coin in coins),
-            raw=row,
-        )
+        return wallet_of(rows[0], time)
     except BadRow as error:
         raise MalformedResponse(f"the account's balance cannot be used: {error}; look at the reply") from None
+
+
+def wallet_of(row: dict[str, Any], time: datetime) -> WalletBalance:
+    """Return one account of a list or of the ``wallet`` stream; raise ``BadRow`` when a figure is not one."""
+    coins = row.get("coin")
+    if not isinstance(coins, list) or not all(isinstance(coin, dict) for coin in coins):
+        raise BadRow(f"coin: a {type(coins).__name__}, expected a list of objects")
+    return WalletBalance(
+        account_type=label(row, "accountType") or "UNIFIED",
+        time=time,
+        equity=optional(row, "totalEquity", signed=True),
+        wallet_balance=optional(row, "totalWalletBalance", signed=True),
+        available_balance=optional(row, "totalAvailableBalance", signed=True),
+        initial_margin=optional(row, "totalInitialMargin"),
+        maintenance_margin=optional(row, "totalMaintenanceMargin"),
+        coins=tuple(_coin(coin) for coin in coins),
+        raw=row,
+    )
 
 
 def _coin(row: dict[str, Any]) -> CoinBalance:
