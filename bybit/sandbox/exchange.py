@@ -29,6 +29,12 @@ from bybit.sandbox.statements import position_row, wallet_row
 
 _CHUNK_MS = 86_400_000
 
+ASSUMPTIONS = (
+    "accounts: the book is one tick around the last price, with invented sizes; docs/sandbox.md names every rule of "
+    "matching, margin and liquidation that no record backs",
+)
+"""What holds of accounts on any market, one sentence each."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountEvent:

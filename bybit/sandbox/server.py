@@ -14,6 +14,7 @@ import uvicorn
 
 from bybit.sandbox.app import create_app
 from bybit.sandbox.config import SandboxConfig
+from bybit.sandbox.exchange import ASSUMPTIONS
 from bybit.sandbox.faults_http import FaultGate
 
 _FRAME_CAP = 256 * 1024
@@ -56,7 +57,7 @@ def _prepare(config: SandboxConfig, on_ready: Callable[[Serving], None]) -> tupl
         plan=plan,
     )
     listening = _listen(config.host, config.port)
-    serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", market.assumptions)
+    serving = Serving(f"http://{_shown(config.host)}:{listening.getsockname()[1]}", (*market.assumptions, *ASSUMPTIONS))
     settings = uvicorn.Config(
         FaultGate(app, plan, clock),
         # The venue sends no pings of its own, and no client needs longer frames.
@@ -95,8 +96,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def serve(config: SandboxConfig) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM, then return.
 
-    Prints one line of JSON on stdout once requests are answered: ``ready``, ``url``, ``ws`` (null: streams are not
-    served) and ``assumptions``, everything served that no record backs.
+    Prints one line of JSON on stdout once requests are answered: ``ready``, ``url``, ``ws`` (where the streams are:
+    ``/v5/public/linear`` and so forth follow) and ``assumptions``, everything served that no record backs.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def serve(config: SandboxConfig) -> None:
     """
 
     def announce(serving: Serving) -> None:
-        line = {"ready": True, "url": serving.url, "ws": None, "assumptions": serving.assumptions}
+        line = {"ready": True, "url": serving.url, "ws": serving.ws, "assumptions": serving.assumptions}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -380,7 +380,7 @@ def test_in_the_foreground_it_tells_when_it_is_ready_and_ends_cleanly_on_a_signa
     try:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        assert (told["ready"], told["ws"]) == (True, None)
+        assert (told["ready"], told["ws"]) == (True, told["url"].replace("http", "ws", 1))
         assert any("made up" in text for text in told["assumptions"])
         assert ask(told["url"], "/v5/market/time").status == 200
         process.send_signal(end)
