@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NoReturn
 
 from pydantic import SecretStr
@@ -24,6 +25,7 @@ from bybit.client.retries import MAIN_HOSTS, TEST_HOSTS, Hosts, RetryPolicy
 from bybit.client.signing import Signer
 from bybit.client.transport import Timeout, Transport
 from bybit.rules.errors import InvalidInput
+from bybit.rules.periods import utc
 
 __all__ = ["MAX_CANDLES", "MAX_SETTLEMENTS", "BybitClient"]
 
@@ -124,6 +126,14 @@ class BybitClient(StreamCalls, AccountCalls, OrderCalls):
         # The venue read its clock half a round trip ago.
         offset_s = (self._caller.wall_ms() - venue_ms) / 1000 - seconds / 2
         return HostAnswer(url, seconds, offset_s, None)
+
+    def known_time(self) -> datetime:
+        """Return the venue's time as far as known without asking."""
+        return utc(self._caller.now_ms())
+
+    def monotonic(self) -> float:
+        """Return seconds of the client's clock that only ever grow."""
+        return self._caller.monotonic()
 
     @property
     def request_count(self) -> int:

@@ -46,6 +46,10 @@ class OrderCalls:
         """
         return self._desk.place(order)
 
+    def check_order(self, **order: Any) -> dict[str, Any]:
+        """Return an order as it would go on the wire, without sending it; :class:`InvalidOrder` as for placing it."""
+        return self._desk.prepare(order)
+
     def amend_order(self, **order: Any) -> OrderAck:
         """Amend one order: category, symbol, orderId or orderLinkId, and what is new; ``qty`` is the new total."""
         return self._desk.amend(order)
