@@ -73,9 +73,10 @@ class AccountEndpoints:
         )
 
     def fee_rate(self, request: Request) -> Answer:
-        """Return the rates in force now, of one contract or of all."""
+        """Return the rates in force now, of one contract or of all; linear unless another category is named."""
         query, now_ms = request.query, self._exchange.now_ms
-        category, symbol = query.category(CATEGORIES), query.symbol()
+        # Required by the venue's documents, yet left out by ccxt.
+        category, symbol = query.category(CATEGORIES, default="linear"), query.symbol()
         rows = []
         for item in self._exchange.market.instruments(Category.LINEAR, now_ms) if category == "linear" else ():
             try:

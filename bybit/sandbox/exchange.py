@@ -150,15 +150,15 @@ class Exchange:
         return self._rules_of(symbol)[2]
 
     def _rules_of(self, symbol: str) -> tuple[int, Instrument | None, tuple[RiskTier, ...]]:
-        # Asked for at every tick: looked up once a minute.
-        minute = self._now_ms // 60_000
+        # Asked for at every tick: looked up once an hour, and always while the contract is not live.
+        hour = self._now_ms // 3_600_000
         known = self._rules.get(symbol)
-        if known is None or known[0] != minute:
+        if known is None or known[0] != hour:
             listed = self.market.instruments(Category.LINEAR, self._now_ms)
             item = next((item for item in listed if item.symbol == symbol), None)
             tiers = () if item is None else self.market.risk_tiers(Category.LINEAR, symbol, self._now_ms)
-            known = minute, item, tiers
-            if item is not None:
+            known = hour, item, tiers
+            if item is not None and item.status == "Trading":
                 self._rules[symbol] = known
         return known
 
