@@ -18,8 +18,8 @@ from bybit.client.transport import Timeout
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, to_ms, utc
+from bybit.sandbox import SandboxConfig, serve
 from bybit.sandbox.market import Market, Window
-from bybit.sandbox.server import SandboxConfig, serve
 from bybit.sandbox.tape import load_tape
 from tasks.connections import LIVE_URL, client
 from tasks.matrix import most_in_common
