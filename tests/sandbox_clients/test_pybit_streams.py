@@ -1,5 +1,6 @@
 """pybit, unmodified, listens to the sandbox's streams and trades over its socket."""
 
+import copy
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,8 @@ class Inbox(queue.Queue[Message]):
     """A callback that keeps what it is told."""
 
     def __call__(self, message: Message) -> None:
-        self.put(message)
+        # pybit goes on to change the book it hands out.
+        self.put(copy.deepcopy(message))
 
     def take(self, wanted: Callable[[Message], bool] = lambda message: True) -> Message:
         until = time.monotonic() + 5
