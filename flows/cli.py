@@ -259,6 +259,26 @@ def matrix(
         console.show_matrix(rows)
 
 
+@app.command("api-check")
+def api_check(
+    base_url: Annotated[str | None, typer.Option(help="v5 endpoint; that of BYBIT_ENVIRONMENT when not given")] = None,
+    symbol: Annotated[str, typer.Option(help="the linear contract to ask about")] = "BTCUSDT",
+    trade: Annotated[
+        bool, typer.Option("--trade", help="also place one order far from the market, and cancel it")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check a v5 endpoint and the keys for it: evidence and advice; exit 1 when something failed."""
+    with command(verbose, None):
+        from flows.console import Console
+        from tasks.api import check_api
+
+        report = check_api(base_url, symbol, trade=trade)
+        Console(as_json=as_json).show_api(report)
+        raise typer.Exit(0 if report["passed"] else 1)
+
+
 @app.command()
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="of the Prefect UI; 0 picks a free one")] = 4200,

@@ -140,6 +140,19 @@ class Console:
         self._out.print(table)
         self._json({"decisions": decisions})
 
+    def show_api(self, report: Row) -> None:
+        """Show the check of an endpoint, area by area."""
+        colours = {"passed": "green", "warning": "yellow", "failed": "red"}
+        table = Table("area", "check", "", "evidence", "advice")
+        for check in report["checks"]:
+            colour = colours.get(check["status"], "dim")
+            status = f"[{colour}]{check['status'].replace('_', ' ')}[/{colour}]"
+            table.add_row(check["area"], check["name"], status, check["evidence"], check["advice"])
+        self._out.print(table)
+        read = "read only" if report["read_only"] else "with one order"
+        self.say(f"{', '.join(report['base_urls'])} ({report['environment']}, {read}): {report['n_requests']} requests")
+        self._json(report)
+
     def show_desk(self, state: Row) -> None:
         """Show what ``up`` keeps running."""
         self.say(state["words"])

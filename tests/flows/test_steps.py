@@ -7,6 +7,7 @@ import pytest
 
 from bybit.rules.periods import utc
 from bybit.sandbox import SandboxConfig
+from bybit.sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
 from bybit.sandbox.market import Gap
 from tests.flows.conftest import Perpflow
 from tests.sandbox import running
@@ -98,3 +99,24 @@ def test_the_dirty_recording_is_refused_with_its_reasons(perpflow: Perpflow, sha
     failed = {c["name"]: c for c in outcome.json["reports"][0]["checks"] if not c["passed"]}
     assert failed
     assert any(check["failing_rows"] for check in failed.values())
+
+
+def test_an_endpoint_is_checked_with_and_without_keys_and_no_secret_is_shown(perpflow: Perpflow) -> None:
+    with running() as url:
+        bare = perpflow("api-check", "--base-url", url, "--json")
+        keys = {"BYBIT_API_KEY": DEFAULT_KEY, "BYBIT_API_SECRET": DEFAULT_SECRET}
+        full = perpflow("api-check", "--base-url", url, "--trade", "--json", **keys)
+        wrong = perpflow("api-check", "--base-url", url, "--json", **keys | {"BYBIT_API_SECRET": "canary-Xq3"})
+    assert (bare.code, bare.json["passed"], bare.json["has_key"]) == (0, True, False)
+    assert bare.json["counts"]["not checked"] > 0
+    assert (full.code, full.json["counts"]["failed"], full.json["counts"]["not checked"]) == (0, 0, 0)
+    assert wrong.code == 1
+    for outcome in (full, wrong):
+        assert DEFAULT_SECRET not in outcome.stdout + outcome.stderr
+        assert "canary-Xq3" not in outcome.stdout + outcome.stderr
+
+
+def test_real_money_has_to_be_said_twice(perpflow: Perpflow) -> None:
+    outcome = perpflow("api-check", "--base-url", "https://api.bybit.com", "--trade")
+    assert outcome.code == 2
+    assert "BYBIT_ENVIRONMENT is testnet" in outcome.stderr
