@@ -225,7 +225,8 @@ class Caller:
                 self._venue_clock.sync(self.venue_time_ms, sent_s)
                 continue
             except (NoResponse, VenueUnavailable) as error:
-                self.hosts.leave(host)
+                unreachable = isinstance(error, NoResponse) and not error.maybe_sent
+                self.hosts.leave(host, self._clock.monotonic(), unreachable=unreachable)
                 if not call.repeatable:
                     raise
                 failure = error

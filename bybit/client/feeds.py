@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from bybit.client import parse
 from bybit.client.errors import BybitError, MalformedResponse
 from bybit.client.fields import BadRow, each, moment, number, symbol, whole
-from bybit.client.market import Level, OrderBook, PublicTrade, levels, side
+from bybit.client.market import Level, MarketLiquidation, OrderBook, PublicTrade, levels, side
 from bybit.client.orders import fill, order
 from bybit.client.positions import position
 from bybit.client.wallet import wallet_of
@@ -31,9 +31,10 @@ class StreamEvent:
     """Something a stream handed on.
 
     ``kind`` says what ``data`` is: "candle" a closed ``Candle``, "ticker" a ``Ticker``, "book" an ``OrderBook``,
-    "trade" a ``PublicTrade``, "order", "fill", "position", "wallet" their records; "gap" the ``Period`` of candles
-    that is missing, or None where other messages were lost; "connected", "disconnected", "refused" and "failed" the
-    error or None. ``backfilled`` marks candles that were asked for after a hole.
+    "trade" a ``PublicTrade``, "liquidation" a ``MarketLiquidation``; "order", "fill", "position" and "wallet" their
+    records; "gap" the ``Period`` of candles that is missing, or None where other messages were lost; "connected",
+    "disconnected", "refused" and "failed" the error or None. ``backfilled`` marks candles that were asked for after
+    a hole.
     """
 
     kind: str
@@ -305,8 +306,10 @@ def feed_of(topic: str, category: Category | None, backfill: Backfill | None = N
         return BookFeed(topic)
     elif name == "publicTrade" and topic.count(".") == 1:
         return RowFeed("trade", topic, _public_trade, ("i",))
+    elif name == "allLiquidation" and topic.count(".") == 1:
+        return RowFeed("liquidation", topic, _liquidation)
     private = "order, execution, position, wallet"
-    public = "kline.1.BTCUSDT, tickers.BTCUSDT, orderbook.50.BTCUSDT, publicTrade.BTCUSDT"
+    public = "kline.1.BTCUSDT, tickers.BTCUSDT, orderbook.50.BTCUSDT, publicTrade.BTCUSDT, allLiquidation.BTCUSDT"
     raise InvalidInput(f"topic {topic[:60]!r} is none this stream reads: {private if category is None else public}")
 
 
@@ -328,6 +331,18 @@ def _public_trade(row: dict[str, Any], _: datetime) -> PublicTrade:
         price=number(row.get("p"), "p"),
         qty=number(row.get("v"), "v"),
         is_block_trade=is_block if isinstance(is_block, bool) else None,
+        raw=row,
+    )
+
+
+def _liquidation(row: dict[str, Any], _: datetime) -> MarketLiquidation:
+    return MarketLiquidation(
+        symbol=symbol({"symbol": row.get("s")}),
+        time=moment(row, "T"),
+        # The side is the position's: Buy was a long.
+        is_long=side(row, "S") == "Buy",
+        qty=number(row.get("v"), "v"),
+        bankruptcy_price=number(row.get("p"), "p"),
         raw=row,
     )
 

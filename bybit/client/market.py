@@ -20,7 +20,7 @@ from bybit.client.fields import (
     text,
     whole,
 )
-from bybit.client.parse import rows_of
+from bybit.client.parse import distinct_rows
 from bybit.rules.candles import Category
 
 Level = tuple[Decimal, Decimal]
@@ -55,6 +55,18 @@ class PublicTrade:
     price: Decimal
     qty: Decimal
     is_block_trade: bool | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketLiquidation:
+    """One liquidation of anybody: ``is_long`` tells which side was taken over, at its bankruptcy price."""
+
+    symbol: str
+    time: datetime
+    is_long: bool
+    qty: Decimal
+    bankruptcy_price: Decimal
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
@@ -175,7 +187,7 @@ def insurance_pools(result: dict[str, Any]) -> list[InsurancePool]:
             raw=row,
         )
 
-    return each(rows_of(result, dict), pool, "insurance pool")
+    return each(distinct_rows(result), pool, "insurance pool")
 
 
 def system_notice(row: dict[str, Any]) -> SystemNotice:

@@ -19,7 +19,7 @@ WINDOW_MS = 7 * 86_400_000
 """Longest window of one request for an account's history."""
 
 _MAX_PAGES = 5000
-# A page that repeats or is empty may be one bad answer: asked again this often before it counts.
+# A page that repeats may be one bad answer: asked again this often before it counts.
 _N_AGAIN = 2
 
 
@@ -107,22 +107,25 @@ def _windows(span: Span | None) -> Iterator[dict[str, Value]]:
 
 def _window(caller: Caller, source: Source, params: Mapping[str, Value]) -> dict[tuple[str, ...], dict[str, Any]]:
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    cursor, cursors, n_again = "", {""}, 0
+    confirmed: set[str] = set()
+    cursor, cursors, n_again, n_before = "", {""}, 0, 0
     for _ in range(_MAX_PAGES):
         asked = {**params, "limit": source.limit, "cursor": cursor or None}
         result = caller.get(source.path, asked, signed=source.signed).result
         if params.get("category") is not None:
             check_echo(result, category=str(params["category"]))
-        n_before = len(found)
         page = rows_of(result, dict)
         for row in page:
             _take(found, source, row)
         following = cursor_of(result)
-        if not following or (not page and n_again == _N_AGAIN):
-            # A last page may carry a cursor, which leads to an empty one.
+        if following and len(page) < source.limit and cursor not in confirmed:
+            # A last page may carry a cursor, which leads to an empty one; but rows may be missing too: asked twice.
+            confirmed.add(cursor)
+            continue
+        if not following or not page:
             return found
         if len(found) > n_before and following not in cursors:
-            cursor, n_again = following, 0
+            cursor, n_again, n_before = following, 0, len(found)
             cursors.add(following)
             continue
         n_again += 1

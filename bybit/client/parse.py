@@ -42,6 +42,7 @@ __all__ = [
     "candle_page",
     "check_echo",
     "cursor_of",
+    "distinct_rows",
     "funding_rates",
     "instruments",
     "risk_tiers",
@@ -74,6 +75,11 @@ def rows_of(result: dict[str, Any], expected: type) -> list[Any]:
                 f"the reply's list holds a {type(row).__name__}, expected only {expected.__name__}; not a v5 listing"
             )
     return rows
+
+
+def distinct_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the objects in ``result["list"]``, each once: the same row twice says nothing new."""
+    return list({orjson.dumps(row): row for row in rows_of(result, dict)}.values())
 
 
 def check_echo(result: dict[str, Any], **asked: str) -> None:

@@ -31,7 +31,7 @@ GONE_CODES = frozenset({110001, 110008, 110010, 170213, 170142, 170139})
 """The order is filled, cancelled or unknown."""
 
 _LOST = (NoResponse, VenueUnavailable, MalformedResponse)
-_N_SENDS = 3
+_N_SENDS = 4
 _FIRST_PAUSE_S = 0.2
 # The venue takes orders one after the other: what it answered an error to shows within this time or never.
 _SHOWS_WITHIN_S = 1.0

@@ -60,7 +60,7 @@ class AccountCalls:
         """Return the account's fee rates of every symbol of ``category``, or of one, by symbol."""
         category = check_category(category)
         params = {"category": category.value, "symbol": optional_symbol(symbol)}
-        rows = parse.rows_of(self._caller.get("/v5/account/fee-rate", params, signed=True).result, dict)
+        rows = parse.distinct_rows(self._caller.get("/v5/account/fee-rate", params, signed=True).result)
         found = each(rows, lambda row: symbol_fees(row, category), "fee rate")
         if symbol is not None and [fees.symbol for fees in found] != [symbol]:
             raise MalformedResponse(f"asked for the fee rate of {symbol}, the reply holds {len(found)}; discarded")
@@ -73,7 +73,7 @@ class AccountCalls:
     def get_collateral_info(self, currency: str | None = None) -> list[Collateral]:
         """Return every coin as collateral, or one."""
         result = self._caller.get("/v5/account/collateral-info", {"currency": currency}, signed=True).result
-        return each(parse.rows_of(result, dict), collateral, "collateral")
+        return each(parse.distinct_rows(result), collateral, "collateral")
 
     def get_key_rights(self) -> KeyRights:
         """Return what the key in use may do, and from where."""

@@ -211,7 +211,7 @@ class MarketCalls:
         params = {"category": category.value, "symbol": check_symbol(symbol), "limit": limit}
         result = self._caller.get("/v5/market/recent-trade", params).result
         parse.check_echo(result, category=category.value)
-        trades = public_trades(parse.rows_of(result, dict))
+        trades = public_trades(parse.distinct_rows(result))
         strangers = {trade.symbol for trade in trades} - {symbol}
         if strangers:
             raise MalformedResponse(f"asked for {symbol}, the reply is about {min(strangers)}; discarded")
@@ -243,7 +243,7 @@ class MarketCalls:
     def get_system_status(self) -> list[SystemNotice]:
         """Return the maintenances the venue announces or is in."""
         result = self._caller.get("/v5/system/status", {}).result
-        return each(parse.rows_of(result, dict), system_notice, "system status")
+        return each(parse.distinct_rows(result), system_notice, "system status")
 
 
 def _usable(listing: Listing[T], symbol: str | None) -> Listing[T]:

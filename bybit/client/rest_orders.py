@@ -10,12 +10,12 @@ from bybit.client.errors import MalformedResponse, NoResponse, VenueUnavailable
 from bybit.client.fields import each
 from bybit.client.orders import Fill, Order, OrderAck, ack, fill, order
 from bybit.client.pages import EXECUTIONS, OPEN_ORDERS, ORDERS, records, span_of
-from bybit.client.parse import rows_of
+from bybit.client.parse import distinct_rows
 from bybit.client.placing import OrderDesk
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput
 
-_N_CANCELS = 3
+_N_CANCELS = 4
 
 
 class OrderCalls:
@@ -31,7 +31,7 @@ class OrderCalls:
         Takes the venue's names: category, symbol, side, orderType, qty, price, timeInForce, reduceOnly, ... Amounts may
         be texts, Decimals or numbers. An ``orderLinkId`` is always sent: yours, or one made up. The contract's rules
         are checked first. After a lost answer the venue is asked by that id, and only an order it does not have is
-        sent again; asked and answered within about 6 s a time, three times at most.
+        sent again; asked and answered within about 6 s a time, four times at most.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class OrderCalls:
         for n_sent in range(1, _N_CANCELS + 1):
             try:
                 result = self._caller.post("/v5/order/cancel-all", params).result
-                return each(rows_of(result, dict), ack, "list of cancelled orders")
+                return each(distinct_rows(result), ack, "list of cancelled orders")
             except (NoResponse, VenueUnavailable, MalformedResponse):
                 if n_sent == _N_CANCELS:
                     raise

@@ -12,6 +12,7 @@ from bybit.rules.periods import to_ms
 
 MAIN_HOSTS = ("https://api.bybit.com", "https://api.bytick.com")
 TEST_HOSTS = ("https://api-testnet.bybit.com",)
+_DEAD_S = 30.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -75,6 +76,7 @@ class Hosts:
         self._urls = tuple(_checked(url) for url in urls)
         self._lock = threading.Lock()
         self._i = 0
+        self._dead_until_s: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._urls)
@@ -94,11 +96,26 @@ class Hosts:
         """Whose request limit applies: one per address for all hosts of Bybit, its own for a server on this machine."""
         return self._urls[0] if urlsplit(self._urls[0]).hostname in _LOOPBACK else "bybit"
 
-    def leave(self, url: str) -> None:
-        """Turn to the next address, unless another thread has already left ``url``."""
+    def leave(self, url: str, now_s: float = 0.0, *, unreachable: bool = False) -> None:
+        """Turn to the next address, unless another thread has already left ``url``.
+
+        Parameters
+        ----------
+        now_s : float
+            Seconds by a clock that only grows.
+        unreachable : bool
+            Whether no connection came about: such a host is passed over for half a minute while another is there.
+        """
         with self._lock:
-            if self.current == url:
-                self._i = (self._i + 1) % len(self._urls)
+            if unreachable:
+                self._dead_until_s[url] = now_s + _DEAD_S
+            if self.current != url:
+                return
+            n_urls = len(self._urls)
+            others = [(self._i + step) % n_urls for step in range(1, n_urls)]
+            alive = [i for i in others if self._dead_until_s.get(self._urls[i], now_s) <= now_s]
+            if alive or (unreachable and others):
+                self._i = (alive or others)[0]
 
     def __str__(self) -> str:
         return ", ".join(self._urls)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bybit.client.errors import MalformedResponse
 from bybit.client.fields import BadRow, label, number, optional, text
-from bybit.client.parse import rows_of
+from bybit.client.parse import distinct_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def wallet_balance(result: dict[str, Any], account_type: str, time: datetime) ->
     MalformedResponse
         When the account is missing or any of its figures is not one: a balance is whole or it is none.
     """
-    rows = [row for row in rows_of(result, dict) if row.get("accountType") == account_type]
+    rows = [row for row in distinct_rows(result) if row.get("accountType") == account_type]
     if len(rows) != 1:
         raise MalformedResponse(f"the reply holds {len(rows)} accounts of type {account_type}, expected one; discarded")
     try:

@@ -131,6 +131,13 @@ def test_fault_2_a_region_block_fails_at_once_and_opens_no_breaker():
     assert len(transport.requests) == 2
 
 
+def test_a_host_without_a_connection_is_passed_over_while_another_answers():
+    dead = NoResponse("refused", maybe_sent=False)
+    client, transport, _ = client_of(dead, http(502), http(502), ok({}), base_urls=[HOST, OTHER])
+    ask(client)
+    assert [request.host for request in transport.requests] == [HOST, OTHER, OTHER, OTHER]
+
+
 # Clock skew
 
 

@@ -209,11 +209,11 @@ def test_fault_29_after_a_lost_answer_question_and_order_go_to_another_host(venu
     assert writes == [HOST, OTHER]
 
 
-def test_fault_29_an_order_that_stays_lost_ends_after_three_sends_and_is_not_placed(client, venue):
-    venue.lose = [(http(503), False)] * 3
+def test_fault_29_an_order_that_stays_lost_ends_after_four_sends_and_is_not_placed(client, venue):
+    venue.lose = [(http(503), False)] * 4
     with pytest.raises(VenueUnavailable):
         client.place_order(**GOOD)
-    assert len(creations(venue)) == 3
+    assert len(creations(venue)) == 4
     assert venue.orders == {}
 
 

@@ -40,11 +40,29 @@ def page(rows: list[dict[str, Any]], cursor: str | None = "") -> Any:
 
 
 def test_every_cursor_is_followed_and_goes_back_as_it_came():
-    pages = [page([execution(3), execution(2)], "a%3D1%262"), page([execution(1)], "b"), page([], "c"), page([])]
+    full = [execution(number) for number in range(103, 3, -1)]
+    pages = [page(full, "a%3D1%262"), page([execution(2), execution(1)])]
     client, transport, _ = client_of(*pages, signed=True)
-    assert [fill.exec_id for fill in client.get_executions()] == ["e1", "e2", "e3"]
+    fills = client.get_executions()
+    assert [fill.exec_id for fill in fills[:3]] == ["e1", "e10", "e100"]
+    assert len(fills) == 102
     assert "cursor=a%3D1%262" in transport.requests[1].query
     assert transport.requests[0].params == {"category": "linear", "limit": "100"}
+
+
+def test_a_last_page_may_carry_a_cursor_that_leads_nowhere():
+    client, transport, _ = client_of(
+        *[page([execution(1)], "a")] * 2, *[page([], "b")] * 2, page([execution(9)]), signed=True
+    )
+    assert [fill.exec_id for fill in client.get_executions()] == ["e1"]
+    assert len(transport.requests) == 4
+
+
+@pytest.mark.parametrize("torn", [page([], "a"), page([execution(3)], "a")])
+def test_faults_18_19_a_short_or_empty_page_before_others_is_asked_for_twice(torn):
+    whole = page([execution(3), execution(2)], "a")
+    client, _, _ = client_of(torn, whole, page([execution(1)]), signed=True)
+    assert [fill.exec_id for fill in client.get_executions()] == ["e1", "e2", "e3"]
 
 
 def test_a_long_span_is_cut_into_windows_of_seven_days_oldest_first():
@@ -98,12 +116,12 @@ def test_fault_17_a_listing_whose_pages_loop_is_an_error_and_never_a_shorter_lis
     client, transport, _ = client_of(*pages, signed=True)
     with pytest.raises(MalformedResponse, match="truncated"):
         client.get_executions()
-    assert len(transport.requests) <= 8
+    assert len(transport.requests) <= 12
 
 
 def test_fault_17_a_page_that_repeats_once_is_asked_again():
     looped = page([execution(2)], "a")
-    client, _, _ = client_of(looped, looped, page([execution(1)], ""), signed=True)
+    client, _, _ = client_of(looped, looped, looped, page([execution(1)], ""), signed=True)
     assert [fill.exec_id for fill in client.get_executions()] == ["e1", "e2"]
 
 

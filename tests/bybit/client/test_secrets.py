@@ -100,3 +100,57 @@ def test_a_key_is_taken_as_text_or_as_a_secret():
     from pydantic import SecretStr
 
     assert "***" in repr(BybitClient(SecretStr(KEY), SecretStr(SECRET)))
+
+
+def test_fault_59_nothing_an_order_leaves_behind_shows_the_key(caplog):
+    from tests.bybit.client.test_orders import GOOD, Venue
+
+    caplog.set_level(logging.DEBUG)
+    venue = Venue()
+    said = f"lost order of {KEY} {SECRET}"
+    venue.lose = [(http(502, said), True), (http(200, said), False)]
+    client, transport, _ = client_of(venue, signed=True)
+    left = [client.place_order(**GOOD), client.place_order(**GOOD), client.get_open_orders("linear", "BTCUSDT")]
+    left.append(client.limits)
+    with pytest.raises(BybitError) as caught:
+        client.place_order(**(GOOD | {"qty": "0.0001"}))
+    signatures = [request.headers["X-BAPI-SIGN"] for request in transport.requests if "X-BAPI-SIGN" in request.headers]
+    assert len(signatures) >= 4
+    shown = f"{left!r}{left}{caught.value!r}{caplog.text}{client!r}{client._desk!r}{client._rules!r}{client._caller!r}"
+    no_canary_in(shown, *signatures)
+    no_canary_in(pickle.dumps(left).decode("latin-1"), *signatures)
+
+
+def test_fault_59_a_private_stream_logs_in_without_a_trace(caplog):
+    import threading
+
+    from websockets.sync.server import serve
+
+    caplog.set_level(logging.DEBUG)
+    # The server of this test would log what it is sent.
+    logging.getLogger("websockets.server").disabled = True
+    heard: list[str] = []
+    events: list[object] = []
+    done = threading.Event()
+
+    def session(connection):
+        heard.append(connection.recv())
+        connection.send('{"success":false,"ret_msg":"' + heard[0].replace('"', "'") + '","op":"auth"}')
+
+    client, _, _ = client_of(coded(1), signed=True)
+    with serve(session, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/v5/private"
+        handler = lambda event: (events.append(event), done.set())  # noqa: E731
+        stream = client.private_stream(handler, url=url)
+        with stream:
+            assert done.wait(10)
+        server.shutdown()
+    logging.getLogger("websockets.server").disabled = False
+    assert KEY in heard[0]
+    signature = heard[0].split('"')[-2]
+    assert len(signature) == 64
+    no_canary_in(f"{events!r}{events}{stream!r}{stream.error}{vars(stream)!r}{caplog.text}", signature)
+    with pytest.raises(TypeError) as caught:
+        pickle.dumps(stream)
+    no_canary_in(str(caught.value), signature)

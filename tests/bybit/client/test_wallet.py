@@ -29,7 +29,7 @@ def test_a_balance_is_asked_with_a_signature_and_read_exactly():
     "accounts",
     [
         [],
-        [ACCOUNT, ACCOUNT],
+        [ACCOUNT, ACCOUNT | {"totalEquity": "1"}],
         [ACCOUNT | {"accountType": "SPOT"}],
         [ACCOUNT | {"coin": None}],
         [ACCOUNT | {"coin": ["USDT"]}],
