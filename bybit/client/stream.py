@@ -106,6 +106,12 @@ class Stream:
         with self._lock:
             return sum(feed.n_dropped for feed in self._wanted.values())
 
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the venue has acknowledged every topic on the connection there is now."""
+        with self._lock:
+            return bool(self._live) and set(self._wanted) <= self._live and not self._sent
+
     def subscribe(self, *topics: str) -> None:
         """Want topics, from now on and after every new connection; unknown ones raise ``InvalidInput``."""
         feeds = {topic: feed_of(topic, self._category, self._backfill) for topic in topics}

@@ -1,11 +1,13 @@
 """The client against the sandbox on its bad days: whatever goes wrong, answers are whole and orders placed once."""
 
-from datetime import timedelta
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from bybit.client import BybitClient, BybitError, RetryPolicy, Timeout
+from bybit.client import BybitClient, BybitError, RetryPolicy, StreamEvent, Timeout
 from bybit.rules.candles import Interval
 from bybit.sandbox import SandboxConfig
 from tests.sandbox import running
@@ -78,3 +80,49 @@ def test_fault_7_a_venue_clock_that_jumps_is_followed():
     with running(SandboxConfig(address_limit=None, faults=("clock=0.1",))) as url, open_client(url) as client:
         for _ in range(20):
             client.get_wallet_balance()
+
+
+def test_the_sandboxs_candles_have_no_hole_although_its_streams_drop():
+    # A minute of the sandbox is half a second here.
+    now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    events: list[StreamEvent] = []
+    done = threading.Event()
+
+    def handler(event: StreamEvent) -> None:
+        events.append(event)
+        if sum(found.kind == "candle" for found in events) >= 10:
+            done.set()
+
+    faults = ("stream-drop=0.03", "stream-duplicate=0.1", "delta-first=0.5")
+    config = SandboxConfig(address_limit=None, now=now, speed=120.0, faults=faults)
+    topics = ("kline.1.BTCUSDT", "tickers.BTCUSDT", "orderbook.50.BTCUSDT")
+    with running(config) as url, open_client(url) as client, client.public_stream(handler, *topics) as stream:
+        assert done.wait(30)
+    opens = [event.data.open_time for event in events if event.kind == "candle"]
+    assert opens == [opens[0] + i * timedelta(minutes=1) for i in range(len(opens))]
+    books = [event.data for event in events if event.kind == "book"]
+    assert all(book.bids[0] < book.asks[0] for book in books)
+    assert stream.n_connections > 1
+
+
+def test_the_sandboxs_private_stream_tells_what_the_lists_tell():
+    events: list[StreamEvent] = []
+    with running(SandboxConfig(address_limit=None)) as url, open_client(url) as client:
+        connected, filled = threading.Event(), threading.Event()
+
+        def handler(event: StreamEvent) -> None:
+            events.append(event)
+            {"connected": connected, "fill": filled}.get(event.kind, threading.Event()).set()
+
+        with client.private_stream(handler) as stream:
+            assert connected.wait(10)
+            # Subscribed a moment after the connection stands.
+            deadline = time.monotonic() + 10
+            while not stream.is_subscribed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            order = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.01"}
+            ack = client.place_order(**order)
+            assert filled.wait(10)
+        (fill,) = (event.data for event in events if event.kind == "fill")
+        assert [fill] == client.get_executions("linear", "BTCUSDT")
+        assert fill.order_id == ack.order_id
