@@ -15,7 +15,7 @@ from bybit.rules.funding import funding_payment
 from bybit.rules.liquidation import bankruptcy_price, liquidation_price
 from bybit.rules.margin import RiskTier, initial_margin
 from bybit.rules.positions import average_entry_price, notional, unrealized_pnl
-from bybit.sandbox.orders import Order
+from bybit.sandbox.orders import Order, number_text
 from bybit.sandbox.records import ClosedTrade, execution_row, transaction_row
 from bybit.sandbox.wire import decimal_text
 
@@ -155,7 +155,7 @@ class TradingAccount:
         exec_type: str = "Trade",
         takeover_loss: Decimal | None = None,
     ) -> dict[str, Any]:
-        """Book a fill of ``qty`` (without a sign) and return its execution row.
+        """Book a fill of ``qty`` (without a sign) and return its execution as the stream tells it.
 
         ``takeover_loss`` is what a takeover at the bankruptcy price costs, exactly, instead of the price's own
         result; it pays no fee.
@@ -204,10 +204,14 @@ class TradingAccount:
         )
         self.executions.append(row)
         self._log(row, "LIQUIDATION" if exec_type == "BustTrade" else "TRADE", realized, _ZERO, fee, position.size)
-        return row
+        # The list has no word for what a fill realized; the stream has, before fees.
+        return {**row, "execPnl": number_text(realized)}
 
     def settle_funding(self, symbol: str, rate: Decimal, mark_price: Decimal, time_ms: int, seq: int) -> dict[str, Any]:
-        """Book a funding settlement on the position held; return its execution row (``execFee``: + is paid)."""
+        """Book a funding settlement on the position held; return its execution as the stream tells it.
+
+        ``execFee`` is positive when paid.
+        """
         position = self.position(symbol)
         paid = Rounding.VENUE.book(-funding_payment(position.size, mark_price, rate))
         self.wallet -= paid
@@ -234,7 +238,7 @@ class TradingAccount:
         # The log shows the rate as it meets the position: what a long pays, a short receives.
         log_row = {**row, "feeRate": decimal_text(rate if position.size > 0 else -rate)}
         self._log(log_row, "SETTLEMENT", _ZERO, -paid, _ZERO, position.size)
-        return row
+        return {**row, "execPnl": "0"}
 
     def cover_shortfall(self, time_ms: int) -> None:
         """Lift a wallet that a liquidation took below zero to zero: the loss beyond it is not the account's."""

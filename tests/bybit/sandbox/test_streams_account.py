@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from bybit.client import BybitClient
 from bybit.sandbox import Serving
-from tests.bybit.sandbox.sockets import NOW_MS, Message, Stream, now_ms, sandbox, stream, without_id
+from bybit.sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
+from tests.bybit.sandbox.sockets import NOW_MS, Message, Stream, advance, now_ms, sandbox, stream, without_id
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,42 @@ def test_an_order_over_the_socket_is_told_on_the_private_stream() -> None:
         assert float(position["entryPrice"]) == float(execution["execPrice"])
         coin = frames["wallet"]["coin"][0]
         assert float(coin["walletBalance"]) == pytest.approx(10_000 - float(execution["execFee"]), abs=1e-8)
+
+
+def test_a_closing_execution_tells_what_it_realized() -> None:
+    with sandbox() as running, stream(running, "/v5/private") as private, stream(running, "/v5/trade") as orders:
+        private.sign_in()
+        private.ask(op="subscribe", args=["execution"])
+        orders.sign_in()
+        trade(orders, running, side="Buy", orderType="Market", qty="0.1")
+        opened = private.take()["data"][0]
+        assert (opened["execPnl"], opened["closedSize"]) == ("0", "0")
+        advance(running, 300_000)
+        trade(orders, running, side="Sell", orderType="Market", qty="0.1", reduceOnly=True)
+        closed = private.take()["data"][0]
+        gross = (float(closed["execPrice"]) - float(opened["execPrice"])) * 0.1
+        assert gross != 0
+        assert float(closed["execPnl"]) == pytest.approx(gross, abs=1e-6)
+
+
+def test_a_liquidation_is_told_to_the_public_by_the_side_of_its_position() -> None:
+    wif = {"category": "linear", "symbol": "WIFUSDT"}
+    with sandbox(balance="500") as running, stream(running, "/v5/public/linear") as public:
+        public.ask(op="subscribe", args=["allLiquidation.WIFUSDT"])
+        with BybitClient(DEFAULT_KEY, DEFAULT_SECRET, base_urls=[running.url]) as client:
+            last = client.get_tickers("linear", "WIFUSDT")[0].last_price
+            client.set_leverage("linear", "WIFUSDT", 50)
+            client.place_order(**wif, side="Buy", orderType="Market", qty=int(500 * 45 / last))
+            # At forty-five times the margin a fall of some percent is the end; the ping keeps the connection.
+            while "topic" not in (told := public.ask(op="ping")):
+                assert now_ms(running) < NOW_MS + 86_400_000
+                advance(running, 540_000)
+            (execution,) = client.get_executions("linear", "WIFUSDT", execType="BustTrade")
+    assert execution.side == "Sell"
+    assert told["topic"] == "allLiquidation.WIFUSDT"
+    (liquidation,) = told["data"]
+    assert (liquidation["s"], liquidation["S"]) == ("WIFUSDT", "Buy")
+    assert (float(liquidation["v"]), float(liquidation["p"])) == (float(execution.qty), float(execution.price))
 
 
 def test_an_order_lives_and_ends_over_the_socket() -> None:
