@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test setup setup-dev check lock clean
 
 run: setup
-	$(BIN)/perpflow run $(ARGS)
+	@$(BIN)/perpflow run $(ARGS)
 
 test: setup-dev check
 	$(BIN)/python -m pytest -q $(ARGS)
@@ -22,18 +22,19 @@ setup: $(VENV)/.run-ready
 setup-dev: $(VENV)/.dev-ready
 
 $(VENV)/.python:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "perpflow needs Python 3.11 or newer, found " + sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "perpflow needs Python 3.11 or newer, found " + sys.version.split()[0])'
+	@echo "Setting up $(VENV): about a minute, once" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
 
 $(VENV)/.run-ready: $(VENV)/.python requirements/run.lock pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
 
 # Names, versions and hashes only: a lock that names an address is refused by the tests.
 lock:
