@@ -120,16 +120,15 @@ class BatchDesk:
             envelope = self._caller.post(path, {"category": category.value, "request": request}, cost=len(chunk))
             verdicts = acks_of(envelope.result, envelope.extra, len(chunk))
         except (NoResponse, VenueUnavailable, MalformedResponse) as error:
-            unknown: list[OrderStateUnknown] = []
-            for i in chunk:
-                try:
-                    acks[i] = settle(prepared[i], error, sent_s)
-                except OrderStateUnknown as doubt:
-                    unknown.append(doubt)
-            if unknown:
-                ids = tuple(name for doubt in unknown for name in doubt.order_link_ids)
-                raise OrderStateUnknown(f"{len(unknown)} orders of a batch: {unknown[0]}", ids) from error
+            self._settle_lost(error, sent_s, prepared, chunk, acks, settle)
             return error
+        except BybitError as error:
+            if all(known is None for known in acks):
+                raise
+            # Some are placed: their acknowledgements must not be lost with the refusal of the others.
+            for i in chunk:
+                acks[i] = _refused(prepared[i], error)
+            return None
         limited: BybitError | None = None
         for i, verdict in zip(chunk, verdicts, strict=True):
             refusal = RequestRejected(
@@ -145,6 +144,25 @@ class BatchDesk:
         if limited is not None:
             self._caller.sleep(1.0)
         return limited
+
+    def _settle_lost(
+        self,
+        lost: BybitError,
+        sent_s: float,
+        prepared: list[dict[str, Any]],
+        chunk: list[int],
+        acks: list[OrderAck | None],
+        settle: Settle,
+    ) -> None:
+        unknown: list[OrderStateUnknown] = []
+        for i in chunk:
+            try:
+                acks[i] = settle(prepared[i], lost, sent_s)
+            except OrderStateUnknown as doubt:
+                unknown.append(doubt)
+        if unknown:
+            ids = tuple(name for doubt in unknown for name in doubt.order_link_ids)
+            raise OrderStateUnknown(f"{len(unknown)} orders of a batch: {unknown[0]}", ids) from lost
 
     def _chunk_size(self, category: Category, path: str) -> int:
         state = self._caller.quotas.of(path, category.value).state

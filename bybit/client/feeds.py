@@ -241,13 +241,11 @@ class RowFeed:
         self._kind, self._topic, self._record, self._key = kind, topic, record, key
         self._seen: set[tuple[Any, ...]] = set()
         self._order: deque[tuple[Any, ...]] = deque()
-        self._is_new, self._was_on = False, False
         self.needs_snapshot = False
         self.n_dropped = 0
 
     def restart(self) -> None:
-        """Say with the next message that some were lost."""
-        self._is_new = self._was_on
+        """Remember what came: it may come again."""
 
     def take(self, message: dict[str, Any]) -> Iterator[StreamEvent]:
         """Yield one event per row."""
@@ -255,10 +253,6 @@ class RowFeed:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise MalformedResponse(f"{self._topic}: data is not a list of objects")
         time = _time_of(message, self._topic)
-        if self._is_new:
-            self._is_new = False
-            yield StreamEvent("gap", self._topic, None, time)
-        self._was_on = True
         found = each(rows, lambda row: self._record(row, time), f"message of {self._topic}")
         for row, record in zip(rows, found, strict=True):
             if self._is_repeated(row):

@@ -11,17 +11,17 @@ import orjson
 
 from bybit.client.clock import Clock, SystemClock
 from bybit.client.errors import AuthenticationFailed, BybitError, MalformedResponse, RequestRejected, StreamClosed
-from bybit.client.feeds import Backfill, Feed, StreamEvent, feed_of
+from bybit.client.feeds import Backfill, Feed, RowFeed, StreamEvent, feed_of
 from bybit.client.limits import TokenBucket
 from bybit.client.retries import MAIN_HOSTS, TEST_HOSTS
 from bybit.client.sockets import Connect, Socket, WebSocket
 from bybit.rules.candles import Category
-from bybit.rules.errors import InvalidInput
+from bybit.rules.errors import InvalidInput, PerpflowError
 
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[StreamEvent], None]
-"""Takes each event, in the stream's own thread: what is slow belongs elsewhere."""
+"""Takes each event, in the stream's own thread: what is slow belongs elsewhere. An error of it is only logged."""
 
 _PING_S = 20.0
 # A pong follows each ping: longer silence is a dead connection that nobody closed.
@@ -87,6 +87,8 @@ class Stream:
         self._wanted: dict[str, Feed] = {}
         self._sent: dict[str, list[str]] = {}
         self._live: set[str] = set()
+        # Topics that were refused together with others: asked for one by one.
+        self._alone: set[str] = set()
         self._next_id = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -117,6 +119,12 @@ class Stream:
         feeds = {topic: feed_of(topic, self._category, self._backfill) for topic in topics}
         with self._lock:
             self._wanted = {**feeds, **self._wanted}
+
+    def unsubscribe(self, *topics: str) -> None:
+        """Want topics no longer."""
+        with self._lock:
+            for topic in topics:
+                self._wanted.pop(topic, None)
 
     def start(self) -> "Stream":
         """Connect and go on in a thread of its own."""
@@ -149,6 +157,8 @@ class Stream:
         n_failed = 0
         while not self._stop.is_set():
             self._limiter.acquire()
+            if self._stop.is_set():
+                return
             began_s = self._clock.monotonic()
             socket: Socket | None = None
             try:
@@ -167,19 +177,28 @@ class Stream:
                     socket.close()
             # A connection that held for a while was a good one.
             n_failed = 0 if self._clock.monotonic() - began_s > _CAP_S else n_failed + 1
-            if not self._stop.is_set():
-                pause_s = min(_CAP_S, _FIRST_PAUSE_S * 2.0 ** min(n_failed, 10))
-                self._clock.sleep(pause_s * (0.5 + self._rng.random() / 2))
+            longest_s = min(_CAP_S, _FIRST_PAUSE_S * 2.0 ** min(n_failed, 10))
+            self._pause(longest_s * (0.5 + self._rng.random() / 2))
+
+    def _pause(self, seconds: float) -> None:
+        # In slices, so that closing does not wait for it.
+        until_s = self._clock.monotonic() + seconds
+        while not self._stop.is_set() and (left_s := until_s - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(left_s, _LOOK_S))
 
     def _serve(self, socket: Socket) -> None:
         self._sent, self._live = {}, set()
         if self._authenticate is not None:
             self._log_in(socket, self._authenticate())
         with self._lock:
-            feeds = list(self._wanted.values())
-        for feed in feeds:
+            feeds = dict(self._wanted)
+        for feed in feeds.values():
             feed.restart()
         self._tell("connected", "", None)
+        if self.n_connections > 1:
+            # What these said meanwhile nobody repeats.
+            for topic in (topic for topic, feed in feeds.items() if isinstance(feed, RowFeed)):
+                self._tell("gap", topic, None)
         now_s = self._clock.monotonic()
         pinged_s = heard_s = now_s
         while not self._stop.is_set():
@@ -217,12 +236,16 @@ class Stream:
         with self._lock:
             again = [topic for topic in self._live if topic in self._wanted and self._wanted[topic].needs_snapshot]
             missing = [topic for topic in self._wanted if topic not in self._live]
-        if again:
-            # Only a new subscription brings a new snapshot.
-            self._request(socket, "unsubscribe", again)
+            gone = [topic for topic in self._live if topic not in self._wanted]
             for topic in again:
                 self._wanted[topic].needs_snapshot = False
-        for chunk in _chunks(again + missing):
+        if again or gone:
+            # Only a new subscription brings a new snapshot.
+            for chunk in _chunks(again + gone):
+                self._request(socket, "unsubscribe", chunk)
+            self._live.difference_update(gone)
+        together = [topic for topic in again + missing if topic not in self._alone]
+        for chunk in [*_chunks(together), *([topic] for topic in missing if topic in self._alone)]:
             self._sent[self._request(socket, "subscribe", chunk)] = chunk
             self._live.update(chunk)
 
@@ -247,7 +270,7 @@ class Stream:
             return
         try:
             for event in feed.take(message):
-                self._handler(event)
+                self._hand(event)
         except MalformedResponse as error:
             self.n_rejected += 1
             _log.warning("left out: %s", error)
@@ -256,7 +279,13 @@ class Stream:
         topics = self._sent.pop(str(message.get("req_id", "")), None)
         if topics is None or message.get("success") is not False:
             return
+        if len(topics) > 1:
+            # Which of them the venue minds it does not say.
+            self._alone.update(topics)
+            self._live.difference_update(topics)
+            return
         said = str(message.get("ret_msg", ""))[:200]
+        self._live.difference_update(topics)
         with self._lock:
             for topic in topics:
                 self._wanted.pop(topic, None)
@@ -265,7 +294,14 @@ class Stream:
             self._tell("refused", topic, error)
 
     def _tell(self, kind: str, topic: str, data: BybitError | None) -> None:
-        self._handler(StreamEvent(kind, topic, data))
+        self._hand(StreamEvent(kind, topic, data))
+
+    def _hand(self, event: StreamEvent) -> None:
+        try:
+            self._handler(event)
+        except PerpflowError:
+            # Not the connection's fault: it stays.
+            _log.exception("the handler of %s failed at a %s of %r", self.url, event.kind, event.topic)
 
 
 def stream_url(base_url: str, path: str) -> str:

@@ -423,6 +423,20 @@ def test_orders_a_batch_was_too_fast_for_are_sent_again(client, venue):
     assert [len(body["request"]) for _, body in venue.sent] == [3, 1]
 
 
+def test_a_refusal_of_a_later_part_of_a_batch_keeps_what_was_placed(venue):
+    client, transport, _ = client_of(venue, signed=True)
+    n_batches = iter(range(9))
+
+    def answer(request):
+        is_second = request.path.endswith("create-batch") and next(n_batches) == 1
+        return coded(10005, "Permission denied") if is_second else venue(request)
+
+    transport.answers[0] = answer
+    acks = client.place_orders("linear", [GOOD] * 12)
+    assert [ack.ret_code for ack in acks] == [0] * 10 + [10005] * 2
+    assert len(venue.orders) == 10
+
+
 def test_a_batch_with_one_order_outside_the_rules_sends_nothing(client, venue):
     with pytest.raises(InvalidOrder):
         client.place_orders("linear", [GOOD, GOOD | {"qty": "0.00001"}])

@@ -1,5 +1,6 @@
 """Listings of an account are whole: cursors and windows to the end, loops and conflicts found."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -117,6 +118,15 @@ def test_fault_17_a_listing_whose_pages_loop_is_an_error_and_never_a_shorter_lis
     with pytest.raises(MalformedResponse, match="truncated"):
         client.get_executions()
     assert len(transport.requests) <= 12
+
+
+def test_fault_17_a_cursor_that_comes_back_is_an_error_although_the_rows_are_new():
+    numbers = itertools.count()
+    endless = lambda _: page([execution(next(numbers)) for _ in range(100)], "a")  # noqa: E731
+    client, transport, _ = client_of(endless, signed=True)
+    with pytest.raises(MalformedResponse, match="truncated"):
+        client.get_executions()
+    assert len(transport.requests) <= 5
 
 
 def test_fault_17_a_page_that_repeats_once_is_asked_again():

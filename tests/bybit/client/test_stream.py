@@ -1,5 +1,6 @@
 """Streams: merged, gapless, and alive again after whatever happens to the connection."""
 
+import itertools
 import random
 import threading
 import time
@@ -72,6 +73,7 @@ class Run:
         self.events: list[Any] = []
         self.sockets = [FakeSocket(self.clock, script) for script in scripts]
         self.opened: list[FakeSocket] = []
+        self.opened_s: list[float] = []
         auth = options.pop("authenticate", None)
         category = options.pop("category", Category.LINEAR)
         self.stream = Stream(
@@ -92,6 +94,7 @@ class Run:
         self.stream.close()
 
     def connect(self, url: str) -> FakeSocket:
+        self.opened_s.append(self.clock.now_s)
         self.opened.append(self.sockets.pop(0))
         return self.opened[-1]
 
@@ -274,8 +277,7 @@ def test_fault_27_a_lost_connection_is_opened_again_and_every_topic_subscribed_a
     assert all(socket.closed for socket in run.opened)
     assert len(run.of("connected")) == 3
     # Doubling with jitter, from half to the whole.
-    pauses = [pause for pause in run.clock.sleeps if pause > 0.25]
-    assert len(pauses) == 2
+    pauses = [later - earlier for earlier, later in itertools.pairwise(run.opened_s)]
     assert 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1
 
 
@@ -304,14 +306,41 @@ def test_fault_27_connections_stay_below_the_venues_500_in_five_minutes():
     assert (_connections._capacity, _connections._per_s) == (400, 300.0)
 
 
-def test_a_topic_the_venue_refuses_is_told_and_not_asked_for_again():
-    run = Run([None, LOST], [None], topics=(KLINE, "tickers.NONEUSDT"))
+def test_a_topic_the_venue_refuses_is_told_and_takes_no_other_with_it():
+    refused = "tickers.NONEUSDT"
+    run = Run([None, kline(0), LOST], [kline(1)], topics=(KLINE, refused))
     for socket in run.sockets:
-        socket.refuse = "tickers.NONEUSDT"
-    run.stream.subscribe()
+        socket.refuse = refused
     run.go()
-    assert {event.topic for event in run.events if event.kind == "refused"} == {KLINE, "tickers.NONEUSDT"}
-    assert [message for message in run.opened[1].sent if message["op"] == "subscribe"] == []
+    assert [event.topic for event in run.events if event.kind == "refused"] == [refused]
+    asked = [message["args"] for message in run.opened[0].sent if message["op"] == "subscribe"]
+    assert asked == [[KLINE, refused], [KLINE], [refused]]
+    assert [message["args"] for message in run.opened[1].sent] == [[KLINE]]
+    assert minutes(run.of("candle")) == [0, 1]
+
+
+def test_a_topic_can_be_given_up():
+    run = Run([], topics=(KLINE, TICKER))
+    run.sockets[0].script = [kline(0), lambda: run.stream.unsubscribe(KLINE), None, kline(1), run.end]
+    run.go()
+    assert run.opened[0].sent[-1]["op"] == "unsubscribe"
+    assert run.opened[0].sent[-1]["args"] == [KLINE]
+    assert minutes(run.of("candle")) == [0]
+
+
+def test_an_error_of_the_handler_is_logged_and_the_connection_stays(caplog):
+    run = Run([kline(0), kline(1)], topics=(KLINE,))
+    seen = []
+
+    def handler(event: Any) -> None:
+        seen.append(event)
+        raise NoResponse("an order of the handler got lost")
+
+    run.stream._handler = handler
+    run.go()
+    assert len(run.opened) == 1
+    assert [event.kind for event in seen] == ["connected", "candle", "candle"]
+    assert "the handler of" in caplog.text
 
 
 def test_topics_are_asked_for_ten_at_a_time():
