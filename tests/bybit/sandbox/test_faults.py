@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bybit.client import BybitClient
 from bybit.rules.errors import InvalidInput
 from bybit.sandbox import SandboxConfig
+from bybit.sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
 from bybit.sandbox.faults import KINDS, STORM, Fault, FaultPlan, load_plan
 from tests.bybit.sandbox.wire import Reply, ask
 from tests.sandbox import running
@@ -186,6 +189,29 @@ def test_a_reset_leaves_no_whole_reply(tmp_path: Path, name: str) -> None:
             klines(base)
         assert len(klines(base).rows) == 20
         assert injected(base) == [name]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"fault": "lost-answer"},
+        {"fault": "reset"},
+        {"fault": "timeout", "ms": 50, "applied": True},
+        {"fault": "server-error", "applied": True},
+    ],
+)
+def test_an_order_is_accepted_though_its_answer_is_lost(tmp_path: Path, entry: dict[str, Any]) -> None:
+    fault = {**entry, "nth": 1, "path": "/v5/order/create", "method": "POST"}
+    with (
+        troubled(tmp_path, fault, now=None, speed=1.0) as base,
+        BybitClient(DEFAULT_KEY, DEFAULT_SECRET, base_urls=[base]) as client,
+    ):
+        order = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.01"}
+        price = round(client.get_tickers("linear", "BTCUSDT")[0].last_price * Decimal("0.9"))
+        ack = client.place_order(**order, price=price)
+        assert ack.was_lost
+        assert [placed.order_id for placed in client.get_open_orders("linear", "BTCUSDT")] == [ack.order_id]
+        assert injected(base) == [entry["fault"]]
 
 
 def test_a_page_of_json_breaks_off_though_the_reply_is_whole(tmp_path: Path) -> None:

@@ -1,14 +1,21 @@
 """The streams of an account: signing in, its events, and orders over the trade socket."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 
 from bybit.client import BybitClient
-from bybit.sandbox import Serving
+from bybit.sandbox import SandboxConfig, Serving
+from bybit.sandbox.clock import Clock
 from bybit.sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
-from tests.bybit.sandbox.sockets import NOW_MS, Message, Stream, advance, now_ms, sandbox, stream, without_id
+from bybit.sandbox.exchange import AccountEvent
+from bybit.sandbox.faults import FaultPlan
+from bybit.sandbox.streams_private import PrivateConnection
+from bybit.sandbox.synthetic import SyntheticMarket
+from tests.bybit.sandbox.sockets import NOW, NOW_MS, Message, Stream, advance, now_ms, sandbox, stream, without_id
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,23 @@ def test_private_topics_that_do_not_go_are_refused(still: Serving, args: list[st
     with stream(still, "/v5/private") as private:
         private.sign_in()
         assert private.ask(op="subscribe", args=args)["success"] is False
+
+
+def test_an_account_hears_of_itself_alone_and_of_the_categories_it_asked_for() -> None:
+    exchange = SandboxConfig(now=NOW).exchange(SyntheticMarket(), Clock(NOW, 0.0))
+    other = exchange.open_account("other-key", "other-secret", Decimal(10))
+    websocket = WebSocket({"type": "websocket"}, None, None)
+    connection = PrivateConnection(websocket, Clock(NOW, 0.0), FaultPlan(), "sandbox-1", exchange.keys, 600_000)
+    connection.account = other
+    assert connection.answer({"op": "subscribe", "args": ["order.linear"]})["success"]
+    connection.answered()
+    mine, theirs = [{"category": "linear", "orderId": "mine"}], [{"category": "linear", "orderId": "theirs"}]
+    connection.tell(AccountEvent(exchange.accounts[0].uid, "order", NOW_MS, theirs))
+    connection.tell(AccountEvent(other.uid, "order", NOW_MS, [{"category": "spot", "orderId": "spot"}]))
+    connection.tell(AccountEvent(other.uid, "execution", NOW_MS, mine))
+    connection.tell(AccountEvent(other.uid, "order", NOW_MS, mine))
+    assert [(frame["topic"], frame["data"]) for frame in connection.news(NOW_MS)] == [("order.linear", mine)]
+    assert connection.news(NOW_MS) == []
 
 
 def trade(orders: Stream, running: Serving, op: str = "order.create", req_id: str = "", **args: Any) -> Message:
