@@ -166,8 +166,8 @@ def test_no_order_is_doubled_or_lost(past: Storm) -> None:
 
 
 def test_a_storm_happens_again_by_its_seed() -> None:
-    first, again, other = (weathered(seed, 200) for seed in (5, 5, 6))
-    assert len(first.plan.injected) > 5
+    first, again, other = (weathered(seed, 120) for seed in (5, 5, 6))
+    assert len(first.plan.injected) > 3
     assert first.plan.injected == again.plan.injected
     assert (first.client.request_count, first.placed) == (again.client.request_count, again.placed)
     assert other.plan.injected != first.plan.injected

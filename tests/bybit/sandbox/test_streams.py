@@ -325,7 +325,7 @@ def test_a_stream_leaves_out_repeats_or_falls_silent(tmp_path: Path) -> None:
             for _ in range(4):
                 try:
                     while True:
-                        found.append(public.take(0.1)["data"]["u"])
+                        found.append(public.take(0.06)["data"]["u"])
                 except TimeoutError:
                     advance(running, 10_000)
             return [u - found[0] for u in found]
