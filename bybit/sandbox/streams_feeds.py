@@ -88,10 +88,10 @@ class TickerFeed:
         """Return the ticker or its changes, if there are any."""
         if not self._pace.is_due(now_ms):
             return []
-        rows = _mapping(self._endpoint(self._query, now_ms))["list"]
-        if not rows:
+        answer = _answer(self._endpoint, self._query, now_ms)
+        if answer is None or not answer["list"]:
             return []
-        row, before = dict(rows[0]), self._told
+        row, before = dict(answer["list"][0]), self._told
         if self._category is not Category.SPOT:
             row["tickDirection"] = self._tick_direction(row["lastPrice"])
         changes = {name: value for name, value in row.items() if before.get(name) != value}
@@ -127,7 +127,9 @@ class BookFeed:
         """Return the book or its changes, if there are any."""
         if not self._pace.is_due(now_ms):
             return []
-        book = _mapping(self._endpoint(self._query, now_ms))
+        book = _answer(self._endpoint, self._query, now_ms)
+        if book is None:
+            return []
         sides, before = (book["b"], book["a"]), self._told
         if sides == before:
             if self._depth != "1" or now_ms < self._told_ms + _RESEND_MS:
@@ -169,7 +171,10 @@ class TradeFeed:
         """Return the new trades, if there are any."""
         if not self._pace.is_due(now_ms):
             return []
-        rows = _mapping(self._endpoint(self._query, now_ms))["list"]
+        answer = _answer(self._endpoint, self._query, now_ms)
+        if answer is None:
+            return []
+        rows = answer["list"]
         if self._seen is None:
             self._price = float(rows[0]["price"]) if rows else None
             self._note(rows)
@@ -291,7 +296,12 @@ class Feeds:
         return None
 
 
-def _mapping(result: object) -> Mapping[str, Any]:
+def _answer(endpoint: Endpoint, query: Query, now_ms: int) -> Mapping[str, Any] | None:
+    # None while the endpoint refuses: a contract that is listed but has no price yet is silent until it has one.
+    try:
+        result = endpoint(query, now_ms)
+    except Refusal:
+        return None
     if not isinstance(result, Mapping):
         raise TypeError(f"an endpoint that feeds a stream returned {type(result).__name__}, expected a mapping")
     return result

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,19 @@ def test_new_trades_are_told_oldest_first() -> None:
         assert times == sorted(times)
         assert all(NOW_MS < at <= NOW_MS + MINUTE for at in times)
         assert set(trades[0]) == {"T", "s", "S", "v", "p", "L", "i", "BT", "RPI", "seq"}
+
+
+def test_a_contract_is_silent_before_its_first_price_and_then_tells_everything() -> None:
+    topics = ["tickers.WIFUSDT", "orderbook.50.WIFUSDT", "publicTrade.WIFUSDT", "kline.1.WIFUSDT"]
+    with (
+        sandbox(now=datetime(2023, 3, 1, 12, 28, tzinfo=UTC)) as running,
+        stream(running, "/v5/public/linear") as public,
+    ):
+        assert public.ask(op="subscribe", args=topics)["success"]
+        assert public.is_silent()
+        advance(running, 150_000)
+        first = {message["topic"]: message["type"] for message in (public.take() for _ in range(3))}
+        assert first == {topic: "snapshot" for topic in topics if "Trade" not in topic}
 
 
 # Who may stay
