@@ -11,7 +11,9 @@ from bybit.rules.candles import Category, PriceType, SeriesKey
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms
+from bybit.sandbox.book import Book
 from bybit.sandbox.market import Market, Quote
+from bybit.sandbox.path import price_of
 from bybit.sandbox.query import Query, Refusal
 from bybit.sandbox.wire import MAX_PRICE_TICKS, decimal_text, decode_cursor, encode_cursor, rows_json
 
@@ -245,13 +247,13 @@ def _spot_ticker(item: Instrument, quote: Quote) -> dict[str, Any]:
 
 
 def _best_prices(item: Instrument, quote: Quote) -> dict[str, str]:
-    # One tick apart around the last price: the sandbox keeps no book yet.
-    bid = Decimal(repr(quote.last_price))
+    book = Book(item, price_of(quote.last_price))
+    (bid, bid_size), (ask, ask_size) = book.level("Buy", 0), book.level("Sell", 0)
     return {
-        "bid1Price": decimal_text(quote.last_price),
-        "bid1Size": decimal_text(item.min_order_qty),
-        "ask1Price": decimal_text((bid + item.tick_size).normalize() + 0),
-        "ask1Size": decimal_text(item.min_order_qty),
+        "bid1Price": decimal_text(bid),
+        "bid1Size": decimal_text(bid_size),
+        "ask1Price": decimal_text(ask),
+        "ask1Size": decimal_text(ask_size),
     }
 
 

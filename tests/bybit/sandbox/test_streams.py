@@ -183,6 +183,9 @@ def test_a_ticker_starts_whole_and_goes_on_with_what_changed() -> None:
             before = delta
         row = ask(running.url, "/v5/market/tickers", category="linear", symbol="BTCUSDT").rows[0]
         assert {name: together[name] for name in row} == row
+        book = ask(running.url, "/v5/market/orderbook", category="linear", symbol="BTCUSDT").json["result"]
+        best = [[row["bid1Price"], row["bid1Size"]], [row["ask1Price"], row["ask1Size"]]]
+        assert best == [book["b"][0], book["a"][0]]
 
 
 @pytest.mark.parametrize("depth", [50, 200, 1000])
