@@ -92,7 +92,7 @@ def run(
                 summary = run_pipeline(opened, request)
             console.calm()
         console.show_run(summary)
-        raise typer.Exit(0 if summary["results"] else 1)
+        raise typer.Exit(0 if any(not row["refused"] for row in summary["results"]) else 1)
 
 
 @app.command()
@@ -257,6 +257,7 @@ def matrix(
             span = span_of(start, end)
             rows = run_backtests(request, Span.of(span) if span else None)
         console.show_matrix(rows)
+        raise typer.Exit(0 if any(not row["refused"] for row in rows) else 1)
 
 
 @app.command("api-check")

@@ -8,13 +8,15 @@ from prefect import flow
 from prefect.events import emit_event
 from prefect.futures import as_completed
 
+from bybit.rules.candles import Interval, check_symbol
+from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
 from tasks.candles import ingest_candles
-from tasks.connections import LIVE_URL
+from tasks.connections import LIVE_URL, connect
 from tasks.funding import ingest_funding
 from tasks.instruments import ingest_instruments
-from tasks.market import plan_symbols
-from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, checked_strategies
+from tasks.market import plan_symbols, source_of
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, checked_price, checked_strategies
 from tasks.progress import announce
 from tasks.runners import task_runner
 
@@ -26,7 +28,8 @@ def ingest_history(
     symbols: list[str], interval: str = "15m", days: int = 90, base_url: str = LIVE_URL
 ) -> dict[str, Any]:
     """Fetch candles, mark prices and funding of ``symbols`` as far as they are missing, then tell the next flow."""
-    source = Source(kind="live" if base_url == LIVE_URL else "url", base_url=base_url)
+    source = source_of(base_url)
+    connect(source.origin)
     request = PipelineRequest(
         symbols=tuple(symbols), interval=interval, lookback=timedelta(days=days), strategies=checked_strategies(())
     )
@@ -68,15 +71,20 @@ def ingest_series(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Do one ingestion by hand, without a Prefect server; return one report a series."""
-    url, span = base_url or LIVE_URL, Span.of(period)
+    if not symbols:
+        raise InvalidInput("no symbol is named: give a comma list such as BTCUSDT,ETHUSDT")
+    wanted = [(check_symbol(symbol), checked_price(price)) for symbol in symbols for price in prices]
+    source, span = source_of(base_url), Span.of(period)
+    Interval.parse(interval)
+    connect(source.origin)
+    url = source.base_url
     progress("instruments and margin ladders")
     ingest_instruments.fn(url, symbols)
     reports = []
-    for symbol in symbols:
-        for price in prices:
-            progress(f"{symbol} {price} {interval}")
-            reports.append(ingest_candles.fn(url, symbol, price, interval, span))
-        if funding:
-            progress(f"{symbol} funding")
-            reports.append(ingest_funding.fn(url, symbol, span))
+    for symbol, price in wanted:
+        progress(f"{symbol} {price} {interval}")
+        reports.append(ingest_candles.fn(url, symbol, price, interval, span))
+    for symbol in symbols if funding else ():
+        progress(f"{symbol} funding")
+        reports.append(ingest_funding.fn(url, symbol, span))
     return reports

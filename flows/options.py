@@ -44,6 +44,9 @@ def command(verbose: bool, database: str | None) -> Iterator[None]:
         os.environ["PERPFLOW_DATABASE_URL"] = database
     try:
         yield
+    except KeyboardInterrupt as error:
+        typer.echo("perpflow: stopped; the same command goes on from what is stored", err=True)
+        raise typer.Exit(130) from error
     except InvalidInput as error:
         typer.echo(f"perpflow: {error}", err=True)
         raise typer.Exit(2) from error

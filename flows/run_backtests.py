@@ -7,11 +7,13 @@ from prefect import flow
 from prefect.events import emit_event
 from prefect.futures import as_completed
 
+from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
-from tasks.backtests import backtest_case, load_markets, reproduce, run_backtest
+from tasks.backtests import backtest_case, keep_matrix, load_markets, reproduce, run_backtest
 from tasks.matrix import common_span, plan_cases
 from tasks.plans import BacktestCase, BacktestTerms, MatrixPlan, PipelineRequest, Span, checked_strategies
 from tasks.progress import announce
+from tasks.quality import usable_symbols
 from tasks.runners import task_runner
 from tasks.stored import stored_symbols
 
@@ -24,11 +26,11 @@ def run_backtests(request: PipelineRequest, span: Span | None = None) -> list[di
     return rows
 
 
-@flow(name="run-symbol", task_runner=task_runner())
-def run_symbol(symbol: str, interval: str = "15m") -> list[dict[str, Any]]:
-    """Fan out every strategy over fee tiers and periods on the stored data of one symbol, then tell the next flow."""
-    request = PipelineRequest(symbols=(symbol,), interval=interval, strategies=checked_strategies(()))
-    rows, _ = fan_out(request.matrix(stored_symbols([symbol], interval, None)))
+@flow(name="run-stored", task_runner=task_runner())
+def run_stored(interval: str = "15m") -> list[dict[str, Any]]:
+    """Fan out every strategy over fee tiers and periods on all stored data of one length, then tell the next flow."""
+    request = PipelineRequest(interval=interval, strategies=checked_strategies(()))
+    rows, _ = fan_out(request.matrix(stored_symbols((), interval, None)))
     _announce(len(rows))
     return rows
 
@@ -40,23 +42,33 @@ def _announce(n_rows: int) -> None:
 
 
 def fan_out(plan: MatrixPlan) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run one task per strategy x fee tier x period; return their rows and what a reader should know of the plan."""
-    if not plan.symbols:
-        return [], ["No symbol's data may be used: nothing is back-tested."]
-    cases, remarks = plan_cases(plan)
-    load_markets(plan.symbols, allow_gaps=plan.terms.allow_gaps)
+    """Run one task per strategy x fee tier x period; return their rows and what a reader should know of the plan.
+
+    Symbols whose data does not pass its checks are left out and named.
+    """
+    usable, left_out = usable_symbols(plan.symbols, allow_gaps=plan.terms.allow_gaps)
+    if not usable:
+        return [], [*left_out, "No symbol's data may be used: nothing is back-tested."]
+    cases, remarks = plan_cases(plan.model_copy(update={"symbols": tuple(usable)}))
+    remarks += left_out
+    load_markets(usable, allow_gaps=plan.terms.allow_gaps)
     futures = run_backtest.map(cases)
     for done, _ in enumerate(as_completed(futures), start=1):
         announce(f"back-tests: {done} of {len(futures)}")
-    return [future.result() for future in futures], remarks
+    rows = [future.result() for future in futures]
+    keep_matrix(rows)
+    return rows, remarks
 
 
 def backtest_stored(
     strategy: str, tier: str, symbols: Sequence[str], interval: str, period: Period | None, terms: BacktestTerms
 ) -> dict[str, Any]:
     """Run one back-test by hand, without a Prefect server; return its row."""
-    plans = stored_symbols(symbols, interval, period)
     checked_strategies([strategy])
+    plans = stored_symbols(symbols, interval, period)
+    _, refused = usable_symbols(plans, allow_gaps=terms.allow_gaps)
+    if refused:
+        raise InvalidInput("; ".join(refused))
     span = Span.of(period or common_span(plans))
     load_markets(plans, allow_gaps=terms.allow_gaps)
     return backtest_case(BacktestCase(strategy=strategy, tier=tier, span=span, symbols=tuple(plans), terms=terms))

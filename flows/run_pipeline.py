@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.ingest_history import fetch
 from flows.run_backtests import fan_out
+from tasks.connections import connect
 from tasks.gates import judge_strategies
 from tasks.market import plan_symbols
 from tasks.plans import PipelineRequest, Source
@@ -19,14 +20,12 @@ from tasks.runners import task_runner
 def run_pipeline(source: Source, request: PipelineRequest) -> dict[str, Any]:
     """Take strategies from a source of market data to a verdict at every gate; return the run's summary."""
     announce("planning")
+    connect(source.origin)
     symbols = plan_symbols(source, request)
     ingest = fetch(source, symbols)
     announce(f"checking the data of {len(symbols)} symbols")
     quality = [check.result() for check in check_symbol_data.map(symbols, allow_gaps=request.terms.allow_gaps)]
-    usable = [symbol for symbol, reports in zip(symbols, quality, strict=True) if all(r["passed"] for r in reports)]
-    results, remarks = fan_out(request.matrix(usable))
-    if refused := [symbol.symbol for symbol in symbols if symbol not in usable]:
-        remarks.append(f"Left out of the back-tests, their data was refused: {', '.join(refused)}.")
+    results, remarks = fan_out(request.matrix(symbols))
     announce("gates and report")
     decisions = judge_strategies(request.strategies, request.tiers, results)
     checks = [report for reports in quality for report in reports]

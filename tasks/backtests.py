@@ -1,7 +1,9 @@
 """Back-tests: one cell of the matrix, its symbols batched inside."""
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,11 +30,36 @@ Row = dict[str, Any]
 _TABLES = ("fills", "trades", "funding", "liquidations")
 
 
+class RunsFolder(PerpflowError):
+    """The folder that keeps the tables of runs cannot be written."""
+
+
 def load_markets(symbols: Sequence[SymbolPlan], *, allow_gaps: bool) -> None:
     """Read the data of ``symbols`` into this process once, so that a fan-out over threads shares one copy."""
     _market.cache_clear()
     for symbol in symbols:
         _market(symbol, allow_gaps)
+
+
+def data_version(symbol: SymbolPlan) -> str:
+    """Return the hash of everything stored of one symbol that a back-test rests on."""
+    database = store()
+    version = []
+    for price, text, span in (
+        (PriceType.LAST, symbol.interval, symbol.candles),
+        (PriceType.MARK, symbol.mark_interval, symbol.mark),
+    ):
+        if text is not None and span is not None:
+            key = SeriesKey(Category.LINEAR, symbol.symbol, price, Interval.parse(text))
+            version.append(database.candles.content_hash(key, span.period))
+    if symbol.funding is not None:
+        version.append(database.funding.content_hash(Category.LINEAR, symbol.symbol, symbol.funding.period))
+    # The day on which the venue told its rules is not part of what they say.
+    version.append(repr(replace(database.instruments.get(Category.LINEAR, symbol.symbol), as_of=_NO_DAY)))
+    version += [repr(replace(tier, as_of=_NO_DAY)) for tier in database.risk_tiers.get(symbol.symbol)]
+    # Spans that nobody asked for are no part of the hashes above.
+    version.append(symbol.model_dump_json())
+    return hashlib.sha256("\n".join(version).encode()).hexdigest()[:16]
 
 
 @task(task_run_name="bt-{case.name}")
@@ -64,6 +91,11 @@ def backtest_case(case: BacktestCase) -> Row:
     record = _record(key, case, strategy, result)
     store().runs.add(record)
     return _row(record)
+
+
+def keep_matrix(rows: Sequence[Row]) -> None:
+    """Record that ``rows`` were made together: gates judge whole matrices only."""
+    store().matrices.add([row["run_key"] for row in rows if row["run_key"]], datetime.now(UTC))
 
 
 def reproduce(run_key: str) -> Row:
@@ -119,22 +151,14 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     interval = Interval.parse(symbol.interval)
     key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.LAST, interval)
     period = symbol.candles.period
-    version = [database.candles.content_hash(key, period)]
     mark, mark_interval = None, None
     if symbol.mark is not None and symbol.mark_interval is not None:
         mark_interval = Interval.parse(symbol.mark_interval)
         mark_key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.MARK, mark_interval)
         mark = database.candles.read(mark_key, symbol.mark.period)
-        version.append(database.candles.content_hash(mark_key, symbol.mark.period))
     funding = []
     if symbol.funding is not None:
         funding = database.funding.rates(Category.LINEAR, symbol.symbol, symbol.funding.period)
-        version.append(database.funding.content_hash(Category.LINEAR, symbol.symbol, symbol.funding.period))
-    instrument = database.instruments.get(Category.LINEAR, symbol.symbol)
-    ladder = database.risk_tiers.get(symbol.symbol)
-    # The day on which the venue told its rules is not part of what they say.
-    version.append(repr(replace(instrument, as_of=_NO_DAY)))
-    version += [repr(replace(tier, as_of=_NO_DAY)) for tier in ladder]
     holes = database.coverage.holes(key, period) if allow_gaps else []
     return MarketData(
         symbol=symbol.symbol,
@@ -143,10 +167,10 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
         mark=mark,
         mark_interval=mark_interval,
         funding=funding,
-        instrument=instrument,
-        risk_tiers=ladder,
+        instrument=database.instruments.get(Category.LINEAR, symbol.symbol),
+        risk_tiers=database.risk_tiers.get(symbol.symbol),
         gaps=tuple(hole.period for hole in holes),
-        data_version=hashlib.sha256("\n".join(version).encode()).hexdigest()[:16],
+        data_version=data_version(symbol),
     )
 
 
@@ -182,7 +206,7 @@ def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestRe
             "initial_capital": case.terms.initial_capital,
             "equity_daily": _daily(result),
         },
-        provenance=result.provenance | {"case": case.model_dump(mode="json")},
+        provenance=result.provenance | {"origin": store().origin.get(), "case": case.model_dump(mode="json")},
     )
 
 
@@ -232,10 +256,13 @@ def _daily(result: BacktestResult) -> Row:
 
 def _keep_tables(key: str, result: BacktestResult) -> None:
     folder = tables_folder(key)
-    fresh = folder.with_name(folder.name + ".part")
-    fresh.mkdir(parents=True, exist_ok=True)
-    for name in _TABLES:
-        getattr(result, name).to_parquet(fresh / f"{name}.parquet")
-    if not folder.exists():
-        # Whole or not there at all: a reader never sees half of a run.
-        fresh.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Whole or not there at all, and one of two writers at once wins: a reader never sees half of a run.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="part-", ignore_cleanup_errors=True) as fresh:
+        for name in _TABLES:
+            getattr(result, name).to_parquet(Path(fresh) / f"{name}.parquet")
+        if not folder.exists():
+            with suppress(FileExistsError, OSError):
+                Path(fresh).rename(folder)
+    if not folder.is_dir():
+        raise RunsFolder(f"the tables of run {key[:16]} could not be kept in {folder}: is the disk full or read-only?")

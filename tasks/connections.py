@@ -10,12 +10,32 @@ from bybit.store.engine import Store, open_store
 from tasks.settings import settings
 
 LIVE_URL = "https://api.bybit.com"
+LIVE_ORIGIN = "bybit"
 _BAN_PATIENCE_S = 1200.0
+_connected: list[str] = []
+
+
+def connect(origin: str) -> Store:
+    """Open the database of one market, make it this process's store, and return it.
+
+    Each market has a file of its own unless PERPFLOW_DATABASE_URL says otherwise; the last one connected to is what
+    later commands look into.
+
+    Raises
+    ------
+    OtherOrigin
+        When the database named by PERPFLOW_DATABASE_URL holds another market.
+    """
+    url = settings().remember_database(origin)
+    opened = _store(url)
+    opened.origin.claim(origin)
+    _connected[:] = [url]
+    return opened
 
 
 def store() -> Store:
-    """Return this process's store, opened and migrated on first use."""
-    return _store(settings().database_url)
+    """Return this process's store: the one connected to, else that of the last market; opened on first use."""
+    return _store(_connected[0] if _connected else settings().database_url)
 
 
 def client(base_url: str) -> BybitClient:

@@ -29,8 +29,19 @@ def judge_strategies(strategies: Sequence[str], tiers: Sequence[str], results: S
 
 
 def judge_stored(tiers: Sequence[str] = ("vip0",)) -> list[Row]:
-    """Judge every strategy of the store on its newest runs; return the decisions as plain values."""
-    return [_plain(decision) for decision in _manager(tiers).evaluate_all_strategies()]
+    """Judge every strategy of the newest whole matrix on its runs; return the decisions as plain values.
+
+    Raises
+    ------
+    InvalidInput
+        When no matrix is stored yet.
+    """
+    runs = [run for key in store().matrices.newest() if (run := store().runs.find(key)) is not None]
+    if not runs:
+        raise InvalidInput("no matrix of back-tests is stored: perpflow run or perpflow matrix makes one")
+    manager = _manager(tiers)
+    names = sorted({run.strategy for run in runs})
+    return [_plain(manager.evaluate(name, [run for run in runs if run.strategy == name])) for name in names]
 
 
 def list_stages() -> list[Row]:

@@ -1,5 +1,7 @@
 """Where market data comes from: the live venue, a sandbox started for the run, or any v5 endpoint."""
 
+import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +23,14 @@ from bybit.rules.periods import Period, to_ms, utc
 from bybit.sandbox import SandboxConfig, serve
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.tape import load_tape
-from tasks.connections import LIVE_URL, client
+from tasks.connections import LIVE_ORIGIN, LIVE_URL, client
 from tasks.matrix import most_in_common
 from tasks.plans import PipelineRequest, Source, Span, SymbolPlan
 from tasks.processes import ProcessFailed, Supervised
 
 _LIVE_ANSWERS_WITHIN = Timeout(connect_s=2.0, read_s=2.0, total_s=4.0)
 _SANDBOX_READY_WITHIN_S = 60.0
+_SEED = 7
 _DEFAULT_LOOKBACK = timedelta(days=365)
 # A tape is history: all of it lies before this instant.
 _EVER_MS = 4_102_444_800_000
@@ -52,12 +55,23 @@ def open_source(wanted: str, tape: str | None, home: Path) -> Iterator[Source]:
     if tape is not None and wanted not in ("auto", "sandbox"):
         raise InvalidInput(f"a tape is replayed by the sandbox: --source {wanted} cannot use {tape}")
     if "://" in wanted:
-        yield Source(kind="url", base_url=wanted.rstrip("/"))
+        yield source_of(wanted)
     elif wanted == "live" or (wanted == "auto" and tape is None and live_answers()):
-        yield Source(kind="live", base_url=LIVE_URL)
+        yield source_of(LIVE_URL)
     else:
         with _sandbox(tape, home) as source:
             yield source
+
+
+def source_of(base_url: str | None) -> Source:
+    """Return the source behind an address; None is the live venue.
+
+    Two markets served at one address at different times cannot be told apart: use another address or database.
+    """
+    url = (base_url or LIVE_URL).rstrip("/")
+    if url == LIVE_URL:
+        return Source(kind="live", base_url=url, origin=LIVE_ORIGIN)
+    return Source(kind="url", base_url=url, origin=f"url-{re.sub(r'[^A-Za-z0-9.]+', '-', url.partition('://')[2])}")
 
 
 def live_answers() -> bool:
@@ -75,7 +89,8 @@ def live_answers() -> bool:
 @contextmanager
 def _sandbox(tape: str | None, home: Path) -> Iterator[Source]:
     folder = _tape_folder(tape)
-    command = [sys.executable, "-m", "flows.cli", "sandbox", "--port", "0", "--tape", str(folder or "synthetic")]
+    command = [sys.executable, "-m", "flows.cli", "sandbox", "--port", "0", "--seed", str(_SEED)]
+    command += ["--tape", str(folder or "synthetic")]
     with Supervised(command, home / "logs" / "sandbox.log", capture_stdout=True) as process:
         line = process.read_line(_SANDBOX_READY_WITHIN_S)
         try:
@@ -85,6 +100,7 @@ def _sandbox(tape: str | None, home: Path) -> Iterator[Source]:
         yield Source(
             kind="sandbox",
             base_url=ready["url"],
+            origin=f"synthetic-{_SEED}" if folder is None else f"tape-{_digest(folder)}",
             tape=str(folder) if folder else None,
             assumptions=tuple(ready["assumptions"]),
         )
@@ -95,12 +111,22 @@ def serve_sandbox(tape: str | None, settings: Mapping[str, Any]) -> None:
     serve(SandboxConfig(tape=_tape_folder(tape), **settings))
 
 
+def _digest(tape: Path) -> str:
+    content = hashlib.sha256()
+    for file in sorted(tape.rglob("*.parquet")) if tape.is_dir() else [tape]:
+        content.update(file.name.encode())
+        content.update(hashlib.sha256(file.read_bytes()).digest())
+    return content.hexdigest()[:12]
+
+
 def _tape_folder(tape: str | None) -> Path | None:
     if tape in (None, "", "synthetic"):
         return None
     folder = Path(str(tape)).resolve()
     if not folder.exists():
         raise InvalidInput(f"tape {tape} is not there: give a folder with klines/ and funding/, or 'synthetic'")
+    if folder.is_dir() and next(folder.rglob("*.parquet"), None) is None:
+        raise InvalidInput(f"tape {tape} holds no Parquet file: expected klines/*.parquet and funding/*.parquet")
     return folder
 
 
@@ -160,7 +186,14 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
     if request.lookback is None:
         return plans
     start = max(plan.candles.end for plan in plans) - request.lookback
-    return [cut for plan in plans if (cut := _cut(plan, start)) is not None]
+    cut = [part for plan in plans if (part := _cut(plan, start)) is not None]
+    left = {plan.symbol for plan in cut}
+    if ended := [plan.symbol for plan in plans if plan.symbol not in left]:
+        raise InvalidInput(
+            f"the tape of {', '.join(ended)} ends before {start:%Y-%m-%d}, where the last {request.lookback.days} days"
+            " of the other symbols begin: leave it out, or ask for more days"
+        )
+    return cut
 
 
 def _plan_of_tape(tape: Market, symbol: str, interval: Interval) -> SymbolPlan | None:

@@ -6,8 +6,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bybit.rules.candles import Interval, PriceType, check_symbol
+from bybit.rules.candles import Category, Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
+from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period
 from bybit.strategies import registry
 
@@ -43,6 +44,7 @@ class Source(Plan):
 
     kind: Literal["live", "sandbox", "url"]
     base_url: str
+    origin: str = Field(description="names the market itself: bybit, synthetic-SEED, tape-HASH or url-ADDRESS")
     tape: str | None = Field(default=None, description="folder that the sandbox replays; None: synthetic or live")
     assumptions: tuple[str, ...] = Field(default=(), description="what the sandbox had to assume")
 
@@ -164,15 +166,29 @@ class PipelineRequest(Plan):
     symbols: tuple[str, ...] = Field(default=(), description="empty: what the tape holds, else three large ones")
     interval: str = "15m"
     lookback: timedelta | None = Field(default=None, description="how far back; a whole tape, else 365 days")
-    strategies: tuple[str, ...]
-    tiers: tuple[str, ...] = ("vip0", "vip2", "vip5")
+    strategies: tuple[str, ...] = Field(min_length=1)
+    tiers: tuple[str, ...] = Field(default=("vip0", "vip2", "vip5"), min_length=1)
     n_periods: int = Field(default=4, ge=1, le=120)
     terms: BacktestTerms = BacktestTerms()
+
+    @field_validator("symbols", "strategies", "tiers")
+    @classmethod
+    def _each_is_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice")
+        return names
 
     @field_validator("symbols")
     @classmethod
     def _symbols_are_shaped(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_symbol(symbol) for symbol in symbols)
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_are_known(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
+        for tier in tiers:
+            FeeSchedule.builtin().known_from(Category.LINEAR, tier)
+        return tiers
 
     @field_validator("interval")
     @classmethod
@@ -212,3 +228,10 @@ def checked_strategies(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise InvalidInput(f"no strategy is called {', '.join(unknown)}: there are {', '.join(known)}")
     return tuple(names) or tuple(known)
+
+
+def checked_price(name: str) -> str:
+    """Return ``name`` when candles of that price are served; else raise ``InvalidInput``."""
+    if name not in [price.value for price in PriceType]:
+        raise InvalidInput(f"price {name!r} is unknown: use {', '.join(price.value for price in PriceType)}")
+    return name

@@ -3,6 +3,7 @@
 Prefect is imported nowhere here: its settings are read at import, so the environment must stand before.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -62,6 +63,8 @@ def environment(home: Path, address: PrefectAddress, *, verbose: bool = False) -
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "WARNING",
+        # A run's log lines go to the UI. In the terminal the command says what went wrong, once and in words.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO" if verbose else "CRITICAL",
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "false",
     }
@@ -83,4 +86,9 @@ def local_server(home: Path, *, verbose: bool = False) -> Iterator[PrefectAddres
     with Supervised(server_command(address), home / "logs" / "prefect-server.log", env) as server:
         server.wait_until(address.answers, _START_TIMEOUT_S)
         os.environ.update({name: value for name, value in env.items() if os.environ.get(name) != value})
-        yield address
+        try:
+            yield address
+        finally:
+            # Log lines travel in batches: the last one must arrive while there is still a server to take it.
+            for handler in logging.getLogger("prefect.flow_runs").handlers:
+                handler.flush()

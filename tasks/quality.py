@@ -1,5 +1,6 @@
 """Quality: the checks that decide whether the stored data of one symbol may be used."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,35 +8,76 @@ from typing import Any
 from prefect import task
 
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
+from bybit.rules.errors import InvalidInput
 from bybit.store.quality import QualityRecord
 from bybit.store.series import FundingKey
+from tasks.backtests import data_version
 from tasks.connections import store
 from tasks.plans import Span, SymbolPlan
 from validation.data import QualityReport, check_candles, check_file, check_funding
 
+Row = dict[str, Any]
+
 
 @task(task_run_name="quality-{symbol.symbol}")
-def check_symbol_data(symbol: SymbolPlan, allow_gaps: bool = False) -> list[dict[str, Any]]:
+def check_symbol_data(symbol: SymbolPlan, allow_gaps: bool = False) -> list[Row]:
     """Check every stored series of one symbol; return one report a series, all of them stored.
 
-    Reads and appends only, so repeating adds a second, equal record and changes nothing else. Failing is the
+    Idempotent: a verdict holds for the bytes it was given on, so unchanged data is not checked again. Failing is the
     caller's decision: a report says ``passed``, it does not raise.
     """
+    return data_verdicts(symbol, allow_gaps)
+
+
+def data_verdicts(symbol: SymbolPlan, allow_gaps: bool) -> list[Row]:
+    """Return the reports on every series of one symbol: the stored ones on the same bytes, else new ones."""
     last = _key(symbol, PriceType.LAST, symbol.interval)
     mark = _key(symbol, PriceType.MARK, symbol.mark_interval) if symbol.mark_interval else None
-    reports = [_check(last, symbol.candles, allow_gaps, mark)]
-    if symbol.mark is not None and mark is not None:
-        reports.append(_check(mark, symbol.mark, allow_gaps))
-    if symbol.funding is not None:
-        reports.append(_check_funding(symbol.symbol, symbol.funding, allow_gaps))
-    now = datetime.now(UTC)
-    for report in reports:
-        store().quality.add(QualityRecord(report.subject, report.passed, report.to_dict(), now))
-    return [report.to_dict() for report in reports]
+    version = data_version(symbol)
+    verdicts = [_verdict(f"{last}", version, allow_gaps, lambda: _check(last, symbol.candles, allow_gaps, mark))]
+    if (span := symbol.mark) is not None and (key := mark) is not None:
+        verdicts.append(_verdict(f"{key}", version, allow_gaps, lambda: _check(key, span, allow_gaps)))
+    if (settled := symbol.funding) is not None:
+        name = f"{FundingKey(Category.LINEAR, symbol.symbol)}"
+        verdicts.append(_verdict(name, version, allow_gaps, lambda: _check_funding(symbol.symbol, settled, allow_gaps)))
+    return verdicts
 
 
-def check_parquet(file: Path) -> dict[str, Any]:
-    """Check a Parquet file of candles or funding whose name says what it holds."""
+def _verdict(series: str, version: str, allow_gaps: bool, check: Callable[[], QualityReport]) -> Row:
+    subject = f"{series} {version}{' gaps allowed' if allow_gaps else ''}"
+    if known := store().quality.list(subject):
+        return known[-1].report
+    report = check()
+    store().quality.add(QualityRecord(subject, report.passed, report.to_dict(), datetime.now(UTC)))
+    return report.to_dict()
+
+
+def usable_symbols(symbols: Sequence[SymbolPlan], *, allow_gaps: bool) -> tuple[list[SymbolPlan], list[str]]:
+    """Return the symbols whose data passes its checks, and a remark for each one that does not, with the reason."""
+    usable, remarks = [], []
+    for symbol in symbols:
+        failed = [report for report in data_verdicts(symbol, allow_gaps) if not report["passed"]]
+        if not failed:
+            usable.append(symbol)
+        for report in failed:
+            reasons = [c for c in report["checks"] if not c["passed"] and c["severity"] == "block"]
+            words = "; ".join(f"{check['name']}: {check['observed']}" for check in reasons)
+            remarks.append(f"{symbol.symbol} is left out, its data was refused: {report['subject']}: {words}")
+    return usable, remarks
+
+
+def check_parquet(file: Path) -> Row:
+    """Check a Parquet file of candles or funding whose name says what it holds.
+
+    Raises
+    ------
+    InvalidInput
+        When it is not there, or no Parquet file.
+    """
+    if not file.is_file():
+        raise InvalidInput(f"{file} is not there: give Parquet files of candles or funding")
+    if file.read_bytes()[:4] != b"PAR1":
+        raise InvalidInput(f"{file} is no Parquet file: expected candles or funding in that format")
     return check_file(file).to_dict()
 
 

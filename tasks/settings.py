@@ -1,11 +1,14 @@
 """What the environment or a ``.env`` file says: where things are kept and which keys are used."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_POINTER = "market-in-use"
 
 
 class Settings(BaseSettings):
@@ -30,8 +33,24 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """Address of perpflow's own database, never Prefect's."""
-        return self.perpflow_database_url or f"sqlite:///{self.home / 'perpflow.db'}"
+        """Address of perpflow's own database, never Prefect's: the one given, else that of the market used last."""
+        if self.perpflow_database_url:
+            return self.perpflow_database_url
+        pointer = self.home / _POINTER
+        return self._file(pointer.read_text().strip() if pointer.is_file() else "bybit")
+
+    def remember_database(self, origin: str) -> str:
+        """Return the address for the market ``origin``, and let ``database_url`` be it from now on."""
+        if self.perpflow_database_url:
+            return self.perpflow_database_url
+        self.home.mkdir(parents=True, exist_ok=True)
+        fresh = self.home / f"{_POINTER}.{os.getpid()}"
+        fresh.write_text(origin)
+        fresh.replace(self.home / _POINTER)
+        return self._file(origin)
+
+    def _file(self, origin: str) -> str:
+        return f"sqlite:///{self.home / f'perpflow-{origin}.db'}"
 
 
 @lru_cache(maxsize=1)

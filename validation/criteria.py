@@ -44,6 +44,8 @@ class GateConfig:
     """A fall of a fifth takes a gain of a quarter to repair; deeper ones are abandoned before they recover."""
     max_liquidations: int = 0
     """A liquidation is a failure of sizing, not a cost of trading: none is acceptable."""
+    min_slippage_rate: float = 0.0001
+    """A taker who loses less than a basis point between decision and fill is trading in a simulation."""
     min_profitable_share: float = 0.5
     """More than this share of periods must end in profit, so that one lucky quarter cannot carry the rest."""
     min_paper_days: float = 28.0
@@ -69,6 +71,7 @@ _LIMITS: Final = (
     ("min_net_return", 0.0, 10.0),
     ("max_drawdown", 0.0, 1.0),
     ("max_liquidations", 0, 10**9),
+    ("min_slippage_rate", 0.0, 0.05),
     ("min_profitable_share", 0.0, 1.0),
     ("min_paper_days", 0.0, 3650.0),
     ("review_valid_days", 0.0, 365.0),
@@ -249,7 +252,8 @@ def _more_than(name: str, measured: float, bound: float, words: str) -> GateResu
     return GateResult(name, measured > bound, measured, bound, measured - bound, words)
 
 
-def _at_most(name: str, measured: float, most: float, words: str) -> GateResult:
+def at_most(name: str, measured: float, most: float, words: str) -> GateResult:
+    """Return the result of a gate that allows ``most`` and no more."""
     return GateResult(name, measured <= most, measured, most, most - measured, words)
 
 
@@ -264,7 +268,7 @@ def _no_refused_run(evidence: Evidence) -> GateResult:
     refused = [(run, run.refused) for run in evidence.grid.runs if run.refused is not None]
     first = f"; first: {refused[0][0].tier} in {refused[0][0].period}: {refused[0][1]}" if refused else ""
     words = f"{len(refused)} of {len(evidence.grid.runs)} runs were refused{first}"
-    return _at_most("no_refused_run", len(refused), 0, words)
+    return at_most("no_refused_run", len(refused), 0, words)
 
 
 # Figures from different parameters, terms or engines do not describe one strategy.
@@ -292,7 +296,7 @@ def _one_configuration(evidence: Evidence) -> GateResult:
         for run in runs
     }
     words = f"the runs come from {len(configurations)} combination(s) of parameters, symbols, terms and engine"
-    return _at_most("one_configuration", len(configurations), 1, words)
+    return at_most("one_configuration", len(configurations), 1, words)
 
 
 def _min_trades(evidence: Evidence) -> GateResult:
@@ -321,7 +325,7 @@ def _max_drawdown(evidence: Evidence) -> GateResult:
     worst = max(evidence.grid.runs, key=_deepest)
     measured = _deepest(worst)
     words = f"deepest fall {measured:.2%} ({worst.tier} in {worst.period}); at most {most:.2%} allowed"
-    return _at_most("max_drawdown", measured, most, words)
+    return at_most("max_drawdown", measured, most, words)
 
 
 def _deepest(run: Run) -> float:
@@ -334,7 +338,7 @@ def _no_liquidation(evidence: Evidence) -> GateResult:
     most = evidence.config.max_liquidations
     measured = sum(run.figure("n_liquidations", low=0) for run in evidence.grid.runs)
     words = f"{measured:,.0f} liquidations in {len(evidence.grid.runs)} runs; at most {most:,} allowed"
-    return _at_most("no_liquidation", measured, most, words)
+    return at_most("no_liquidation", measured, most, words)
 
 
 def _profitable_periods(evidence: Evidence) -> GateResult:

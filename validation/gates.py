@@ -12,6 +12,7 @@ from validation.criteria import PAPER_GATES, SIMULATION_GATES, Evidence, Gate, G
 from validation.errors import ApprovalRefused
 from validation.evidence import evidence_hash
 from validation.stages import Stage, Standing, Verdict, standing
+from validation.terms import TERMS_GATES
 
 __all__ = [
     "Decision",
@@ -54,7 +55,8 @@ def gates_of(stage: Stage, config: GateConfig) -> tuple[Gate, ...]:
     if stage is Stage.RESEARCH:
         return ()
     on_paper = stage.needs_a_person and config.min_paper_days > 0
-    return SIMULATION_GATES + PAPER_GATES if on_paper else SIMULATION_GATES
+    simulated = SIMULATION_GATES + TERMS_GATES
+    return simulated + PAPER_GATES if on_paper else simulated
 
 
 def judge(strategy: str, stage: Stage, runs: Iterable[Any], config: GateConfig) -> Decision:

@@ -15,6 +15,8 @@ from bybit.store.funding import FundingTable
 from bybit.store.instruments import InstrumentTable
 from bybit.store.leases import LeaseTable
 from bybit.store.margin import RiskTierTable
+from bybit.store.matrices import MatrixTable
+from bybit.store.origin import OriginTable
 from bybit.store.quality import QualityTable
 from bybit.store.runs import RunTable
 from bybit.store.series import SeriesTable
@@ -42,6 +44,8 @@ class Store:
         self.runs = RunTable(database)
         self.quality = QualityTable(database)
         self.decisions = DecisionTable(database)
+        self.matrices = MatrixTable(database)
+        self.origin = OriginTable(database)
 
     @property
     def address(self) -> str:

@@ -6,6 +6,7 @@ StoreError
 ├── LeaseLost            the lease went to somebody else: a late write is refused              retryable
 ├── CoverageClaim        rows and holes do not fill what is said to be complete                not retryable
 ├── AlreadyRecorded      an append-only record of that key exists with other content           not retryable
+├── OtherOrigin          the database holds another source's market data                       not retryable
 ├── StoreFull            disk full or read-only; nothing half-written is left                  not retryable
 ├── CorruptStore         the file is damaged, or is no database                                not retryable
 └── NewerSchema          written by a newer perpflow than this one                             not retryable
@@ -42,6 +43,10 @@ class CoverageClaim(StoreError):
 
 class AlreadyRecorded(StoreError):
     """An append-only record exists under the same key and says something else."""
+
+
+class OtherOrigin(StoreError):
+    """The database holds the market data of another source."""
 
 
 class StoreFull(StoreError):

@@ -239,5 +239,25 @@ decisions = Table(
     Column("decided_at_ms", BigInteger, nullable=False),
 )
 
-APPEND_ONLY = ("candle_revisions", "funding_revisions", "backtest_runs", "quality_results", "decisions")
+origin = Table(
+    "origin",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="origin_is_one"), primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("claimed_at_ms", BigInteger, nullable=False),
+)
+
+matrices = Table(
+    "matrices",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("entry_key", Text, nullable=False, unique=True),
+    Column("run_keys", Text, nullable=False),
+    Column("made_at_ms", BigInteger, nullable=False),
+)
+
+APPEND_ONLY = (
+    *("candle_revisions", "funding_revisions", "backtest_runs", "quality_results", "decisions"),
+    *("origin", "matrices"),
+)
 """Tables whose rows are never changed or removed: triggers refuse it."""

@@ -72,8 +72,7 @@ def summary(home: Path, tape: Path) -> dict[str, Any]:
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as killed:
-        database = home / "perpflow.db"
-        while not database.exists() and killed.poll() is None:
+        while not list(home.glob("perpflow-tape-*.db")) and killed.poll() is None:
             time.sleep(0.05)
         os.kill(killed.pid, signal.SIGKILL)
     assert all_gone(home)
@@ -170,5 +169,36 @@ def test_ctrl_c_ends_a_run_and_everything_it_started(tmp_path: Path, tape: Path)
         while not (home / "logs" / "sandbox.log").exists() and stopped.poll() is None:
             time.sleep(0.05)
         stopped.send_signal(signal.SIGINT)
-        assert stopped.wait(timeout=60) != 0
+        assert stopped.wait(timeout=60) == 130
     assert all_gone(home)
+
+
+def test_made_up_prices_are_no_evidence_and_never_mix_with_recorded_ones(tape: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    synthetic = run(home, Path("synthetic"), "--symbols", "BTCUSDT", "--days", "40", "--interval", "1h").json
+    for decision in synthetic["decisions"]:
+        failed = {gate["name"] for gate in decision["gates"] if not gate["passed"]}
+        assert "real_market" in failed
+        assert decision["verdict"] == "HOLD"
+    recorded = run(home, tape, "--symbols", "BTCUSDT").json
+    rows = len(pd.read_parquet(tape / "klines" / "bybit_linear_BTCUSDT_15m.parquet"))
+    assert [(r["rows"], r["rows_written"]) for r in recorded["ingest"] if r["series"].endswith("last/15m")] == [
+        (rows, rows)
+    ]
+
+
+def test_two_runs_at_once_in_one_home_end_with_the_same_result(tape: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "flows.cli", *RUN, "--tape", str(tape), "--symbols", "BTCUSDT"]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    outcomes = []
+    for process in both:
+        stdout, stderr = process.communicate(timeout=280)
+        outcomes.append(Outcome(process.returncode, stdout, stderr))
+    assert [outcome.code for outcome in outcomes] == [0, 0], [outcome.stderr[-1500:] for outcome in outcomes]
+    assert outcomes[0].json["results"] == outcomes[1].json["results"]

@@ -55,7 +55,12 @@ def test_a_hole_blocks_until_it_is_allowed_by_name_and_then_it_is_counted(perpfl
     assert "no_empty_holes" in failed
     assert perpflow("quality", "--symbols", "BTCUSDT", "--interval", "15m", "--allow-gaps").code == 0
     ask = ("backtest", "--strategy", "trend", "--symbols", "BTCUSDT", "--interval", "15m", "--json")
-    assert "gap" in perpflow(*ask).json["refused"]
+    blocked = perpflow(*ask)
+    assert blocked.code == 2
+    assert "its data was refused" in blocked.stderr
+    matrix = perpflow("matrix", "--symbols", "BTCUSDT", "--periods", "3", "--tiers", "vip0", "--json")
+    assert (matrix.code, matrix.json["results"]) == (1, [])
+    assert perpflow("graduation", "evaluate").code == 2
     allowed = perpflow(*ask, "--allow-gaps", "--mark", "last").json
     assert allowed["refused"] is None
     assert allowed["assumptions"]["absent_candles_in_allowed_gaps"] == 96
@@ -63,7 +68,15 @@ def test_a_hole_blocks_until_it_is_allowed_by_name_and_then_it_is_counted(perpfl
 
 def test_wrong_use_is_told_apart_from_failure(perpflow: Perpflow) -> None:
     for arguments, words in (
-        (("backtest", "--strategy", "martingale", "--symbols", "BTCUSDT"), "no 15m candles of BTCUSDT"),
+        (("backtest", "--strategy", "martingale", "--symbols", "BTCUSDT"), "no strategy is called martingale"),
+        (("backtest", "--strategy", "trend", "--symbols", "BTCUSDT"), "no 15m candles of BTCUSDT"),
+        (("ingest", "--symbols", "", "--start", "2025-01-01", "--end", "2025-02-01"), "no symbol is named"),
+        (
+            ("ingest", "--symbols", "BTCUSDT", "--price", "foo", "--start", "2025-01-01", "--end", "2025-02-01"),
+            "price 'foo' is unknown",
+        ),
+        (("quality", "nowhere.parquet"), "nowhere.parquet is not there"),
+        (("quality", "README.md"), "README.md is no Parquet file"),
         (("ingest", "--symbols", "BTCUSDT", "--start", "2025-02-01", "--end", "2025-01-01"), "not after its start"),
         (("ingest", "--symbols", "../etc", "--start", "2025-01-01", "--end", "2025-02-01"), "expected upper-case"),
         (("sandbox", "--tape", "nowhere"), "tape nowhere is not there"),

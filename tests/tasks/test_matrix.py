@@ -104,6 +104,12 @@ def test_what_a_person_typed_wrong_is_named_with_what_was_expected() -> None:
         checked(PipelineRequest, strategies=("trend",), interval="8h")
     with pytest.raises(InvalidInput, match="DROP"):
         checked(PipelineRequest, strategies=("trend",), symbols=("X'; DROP TABLE candles",))
+    with pytest.raises(InvalidInput, match="ETHUSDT stands twice"):
+        checked(PipelineRequest, strategies=("trend",), symbols=("ETHUSDT", "ETHUSDT"))
+    with pytest.raises(InvalidInput, match="tiers"):
+        checked(PipelineRequest, strategies=("trend",), tiers=())
+    with pytest.raises(InvalidInput, match="vip77"):
+        checked(PipelineRequest, strategies=("trend",), tiers=("vip77",))
     with pytest.raises(InvalidInput, match="martingale"):
         checked_strategies(["martingale"])
 

@@ -20,7 +20,15 @@ GOOD = {
     "fees": 12.5,
     "funding": -3.0,
 }
-ORIGIN = {"data": "d1", "engine_version": "1", "fee_schedule_version": "f1"}
+ORIGIN = {
+    "data": "d1",
+    "engine_version": "1",
+    "fee_schedule_version": "f1",
+    "origin": "tape-1",
+    "funding_policy": "recorded",
+    "mark_policy": "exact",
+    "slippage_rate": 0.0002,
+}
 
 
 def a_run(tier: str = "vip0", period: Period = QUARTERS[0], strategy: str = "trend", **changes: Any) -> Run:

@@ -13,6 +13,7 @@ from bybit.rules.periods import Period
 from tests.validation.evidence import GOOD, ORIGIN, QUARTERS, a_run, good_runs, paper_run
 from validation.criteria import PAPER_GATES, SIMULATION_GATES
 from validation.gates import Decision, GateConfig, Run, Stage, Verdict, judge
+from validation.terms import TERMS_GATES
 
 CONFIG = GateConfig()
 UP = (Verdict.PROMOTE, Verdict.REVIEW)
@@ -35,7 +36,7 @@ def test_good_runs_promote_from_research_to_paper_without_a_person():
     decision = in_research(good_runs())
     assert (decision.verdict, decision.to_stage) == (Verdict.PROMOTE, Stage.PAPER_VALIDATION)
     assert failing(decision) == []
-    assert [gate.name for gate in decision.gates] == [gate.name for gate in SIMULATION_GATES]
+    assert [gate.name for gate in decision.gates] == [gate.name for gate in SIMULATION_GATES + TERMS_GATES]
     assert all(gate.margin is not None and gate.margin >= 0 for gate in decision.gates)
 
 
@@ -50,6 +51,14 @@ def test_good_runs_promote_from_research_to_paper_without_a_person():
         ("one_configuration", changed(provenance=ORIGIN | {"leverage": 5})),
         ("one_configuration", changed(provenance=ORIGIN | {"params": {"fast_h": 24}})),
         ("max_drawdown", changed(max_drawdown_at_closes=0.31)),
+        ("real_market", changed(provenance=ORIGIN | {"origin": "synthetic-7"})),
+        ("real_market", changed(provenance=ORIGIN | {"origin": "url-127.0.0.1-8900"})),
+        ("full_costs", good_runs(provenance=ORIGIN | {"funding_policy": "zero"})),
+        ("full_costs", good_runs(provenance=ORIGIN | {"mark_policy": "last"})),
+        ("full_costs", good_runs(provenance=ORIGIN | {"slippage_rate": 0.0})),
+        ("full_costs", changed(assumptions={"absent_candles_in_allowed_gaps": 801})),
+        ("full_costs", changed(assumptions={"held_candles_without_funding": 1})),
+        ("full_costs", changed(assumptions={"held_candles_with_last_price_as_mark": 1})),
         ("min_trades", good_runs(n_trades=24)),
         ("net_return", changed(net_return=-0.115)),
         ("max_drawdown", changed(max_drawdown=0.21)),
@@ -113,7 +122,7 @@ def test_tiers_that_were_not_asked_do_not_count():
 def test_a_hole_in_the_evidence_fails_every_gate_as_not_computable(runs, config, words):
     decision = in_research(runs, config)
     assert decision.verdict is Verdict.HOLD
-    assert len(failing(decision)) == len(SIMULATION_GATES)
+    assert len(failing(decision)) == len(SIMULATION_GATES + TERMS_GATES)
     assert all(gate.reason.startswith("not computable") and words in gate.reason for gate in decision.gates)
     assert all(gate.measured is None for gate in decision.gates)
 
@@ -137,7 +146,7 @@ def test_a_run_that_does_not_say_whether_it_was_refused_fails_the_gate():
 
 
 def test_a_run_without_provenance_fails_the_gate():
-    assert failing(in_research(changed(provenance={}))) == ["one_configuration"]
+    assert failing(in_research(changed(provenance={}))) == ["one_configuration", "real_market", "full_costs"]
 
 
 METRICS = ("net_return", "max_drawdown", "n_trades", "n_liquidations", "sharpe", "fees", "funding")
@@ -180,7 +189,9 @@ def test_real_money_is_only_ever_put_up_for_review():
     for stage in (Stage.PAPER_VALIDATION, Stage.LIVE_CANDIDATE):
         decision = judge("trend", stage, runs, CONFIG)
         assert (decision.verdict, decision.to_stage) == (Verdict.REVIEW, stage.above)
-        assert [gate.name for gate in decision.gates] == [gate.name for gate in SIMULATION_GATES + PAPER_GATES]
+        assert [gate.name for gate in decision.gates] == [
+            gate.name for gate in SIMULATION_GATES + TERMS_GATES + PAPER_GATES
+        ]
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,13 @@ def test_all_strategies_with_runs_or_a_record_are_evaluated(store, manager, cloc
 def test_the_newest_stored_run_of_a_tier_and_period_counts(store, manager, clock):
     rows = [
         StoredRun(
-            str(value), clock(), "trend", "vip0", period, dict(run.metrics) | {"net_return": value}, {"data": "d"}
+            str(value),
+            clock(),
+            "trend",
+            "vip0",
+            period,
+            dict(run.metrics) | {"net_return": value},
+            dict(run.provenance),
         )
         for value in (-0.5, 0.04)
         for period, run in zip(QUARTERS, good_runs(), strict=True)

@@ -76,3 +76,5 @@ def _fill(store: Store) -> None:
     store.runs.add(RUN)
     store.quality.add(CHECK)
     store.decisions.add(DECISION)
+    store.origin.claim("bybit")
+    store.matrices.add([RUN.run_key], RUN.created_at)
