@@ -79,7 +79,7 @@ def said(stream: IO[str] | None, word: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n_kills"), [("sqlite", 20), ("postgresql", 6)])
+@pytest.mark.parametrize(("kind", "n_kills"), [("sqlite", 20), ("postgresql", 20)])
 def test_an_ingest_killed_again_and_again_ends_with_the_bytes_of_an_undisturbed_one(
     kind: str, n_kills: int, sandbox: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
