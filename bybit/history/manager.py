@@ -189,6 +189,7 @@ class HistoricalDataManager:
                 confirmations=self._confirmations,
                 now=run.now,
                 fresh_ms=settled_ms,
+                launch_ms=lifetime.launch_ms,
                 wait=waiting(self._store, lease),
             )
             first_ms = None if lifetime.launch_ms is None else lifetime.launch_ms - _FUNDED_EARLY_MS

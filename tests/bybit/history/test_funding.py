@@ -34,8 +34,9 @@ def test_every_settlement_is_stored_whatever_the_interval(store: Store) -> None:
     assert store.funding.rates(LINEAR, "BTCUSDT", days(0, 100)) == published
     assert report.rows_total == len(published)
     assert (report.missing, report.holes) == ((), ())
-    # 200 possible hourly settlements per question, twelve questions.
-    assert report.requests == 12 + 2
+    # 200 possible hourly settlements per question, twelve questions; and one for each of the five steps that are
+    # longer than a neighbour: a settlement may be hidden where the interval changes.
+    assert report.requests == 12 + 5 + 2
     assert all(end - start <= 200 * 3_600_000 for start, end in venue.asked)
 
 
@@ -58,17 +59,20 @@ def test_a_settlement_left_out_of_a_reply_is_asked_for_again(small_store: Store)
     assert report.requests == 2 + 2
 
 
-def test_a_step_of_the_interval_is_no_reason_to_ask_again(small_store: Store) -> None:
+def test_a_change_of_the_interval_is_looked_at_once(small_store: Store) -> None:
     venue = FakeVenue(LATER, funding=rates(*range(0, 48, 8), *range(48, 96, 4), *range(96, 144, 8)))
     report = HistoricalDataManager(venue, small_store).ingest_funding(LINEAR, "BTCUSDT", days(0, 6))
-    assert report.requests == 2 + 1
+    assert report.requests == 2 + 1 + 2
+    assert report.holes == ()
 
 
 def test_days_without_a_settlement_are_explained_after_being_asked_for_again(store: Store) -> None:
     venue = FakeVenue(LATER, funding=rates(*range(0, 192, 8), *range(400, 480, 8)))
     report = HistoricalDataManager(venue, store).ingest_funding(LINEAR, "BTCUSDT", days(0, 20))
     (hole,) = report.holes
-    assert hole.period == Period(START + timedelta(hours=200), START + timedelta(hours=400))
+    # From just after the last settlement before it.
+    after = START + timedelta(hours=184, milliseconds=1)
+    assert hole.period == Period(after, START + timedelta(hours=400))
     assert (hole.reason, hole.evidence["confirmations"]) == (VENUE_EMPTY, 2)
     assert report.missing == ()
 

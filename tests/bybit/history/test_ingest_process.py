@@ -186,6 +186,7 @@ def test_recorded_funding_of_a_new_listing_is_stored_to_the_digit_through_its_ch
     np.testing.assert_array_equal([int(rate.funding_time.timestamp() * 1000) for rate in stored], times)
     assert [float(rate.funding_rate) for rate in stored] == table["funding_rate"].astype(float).tolist()
     assert report.missing == ()
+    assert {hole.reason for hole in report.holes} == {BEFORE_LISTING}
     # The contract was funded hours before its first candle: that much is the venue's emptiness, not the listing's.
     assert [hole.reason for hole in listing.holes] == [BEFORE_LISTING, VENUE_EMPTY]
     assert listing.holes[0].period == Period(period.start, utc(int(times[0])))

@@ -75,6 +75,8 @@ class FakeVenue:
     ) -> list[FundingRate]:
         with self.lock:
             self.asked.append((start_time, end_time))
+            if self.fail_after is not None and len(self.asked) > self.fail_after:
+                raise NoResponse("the line is dead")
             found = []
             for rate in self.funding:
                 time = to_ms(to_ms(rate.funding_time))
