@@ -176,7 +176,7 @@ class FundingIngest:
             holes = [
                 Doubt((each.span[0], min(each.span[1], bound)), each.until_ms, each.lone)
                 for each in left
-                if each.span[0] < bound
+                if each.span[0] < covered_to
             ]
         covered_to = max([covered_to, *(each.span[1] for each in holes)])
         # What was found beyond the end, in such a step, is stored too.
