@@ -72,11 +72,13 @@ def check_funding(
         return report(subject, [reason], len(frame), (period,))
     holes = list(holes)
     others = [hole for hole in holes if not hole.reason.startswith(EXPLAINED)]
+    # A hole that nothing explains excuses nothing at an end of the period either, unless gaps are allowed by name.
+    excused = holes if allow_gaps else [hole for hole in holes if hole.reason.startswith(EXPLAINED)]
     table = _table(frame, period)
     settled, rows = np.unique(table["funding_time_ms"].to_numpy(), return_index=True)
     steps = _steps_h(settled, holes)
     missing = _lone(steps, funding_interval) | (steps > _LONGEST_H)
-    _tell(table, rows, settled, steps, _lone(steps, funding_interval), _due(period, holes, now))
+    _tell(table, rows, settled, steps, _lone(steps, funding_interval), _due(period, excused, now))
 
     suite = funding_suite(limits or FundingLimits())
     checks = add_conflicts(run_suite(table, suite, time="funding_time_ms"), conflicts)

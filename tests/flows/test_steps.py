@@ -89,19 +89,11 @@ def test_wrong_use_is_told_apart_from_failure(perpflow: Perpflow) -> None:
 
 
 def test_a_venue_that_does_not_answer_is_a_failure_in_words(perpflow: Perpflow) -> None:
-    outcome = perpflow(
-        "ingest",
-        "--symbols",
-        "BTCUSDT",
-        "--start",
-        "2025-01-01",
-        "--end",
-        "2025-01-02",
-        "--base-url",
-        "http://127.0.0.1:9",
-    )
+    outcome = perpflow("api-check", "--base-url", "http://127.0.0.1:9", "--json")
     assert outcome.code == 1
-    assert "127.0.0.1" in outcome.stderr
+    failed = [check for check in outcome.json["checks"] if check["status"] == "failed"]
+    assert [check["name"] for check in failed] == ["hosts"]
+    assert "127.0.0.1:9" in failed[0]["evidence"]
     assert "Traceback" not in outcome.stderr
 
 

@@ -171,6 +171,14 @@ def test_nothing_is_due_before_the_listing():
     assert failing(check(frame, period=period, holes=[Hole(hole, "before listing")])) == set()
 
 
+def test_a_hole_at_the_edge_that_nothing_explains_excuses_nothing():
+    frame = settlements([8] * 12)
+    hole = Period(START - 99 * HOUR, START - 2 * HOUR)
+    period = Period(hole.start, span(frame).end)
+    assert "covers_start" in failing(check(frame, period=period, holes=[Hole(hole, "venue-empty")]))
+    assert check(frame, period=period, holes=[Hole(hole, "venue-empty")], allow_gaps=True).passed
+
+
 def test_recorded_contradictions_block():
     assert failing(check(settlements([8] * 12), conflicts=1)) == {"no_conflicts"}
     with pytest.raises(InvalidInput):
