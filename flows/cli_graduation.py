@@ -1,6 +1,6 @@
 """``perpflow graduation``: stages of the strategies, evidence, decisions."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -49,35 +49,48 @@ def evaluate(tiers: Tiers = "vip0", database: Database = None, as_json: AsJson =
         Console(as_json=as_json).show_decisions(judge_stored(names(tiers)))
 
 
+Reviewer = Annotated[str, typer.Option(help="who decides; kept with the decision")]
+Reason = Annotated[str, typer.Option(help="why; kept with the decision")]
+Evidence = Annotated[str, typer.Option(help="evidence hash that was reviewed, from 'graduation show'")]
+
+
 @graduation.command()
 def approve(
     strategy: str,
-    reviewer: Annotated[str, typer.Option(help="who decides; kept with the decision")],
-    reason: Annotated[str, typer.Option(help="why; kept with the decision")],
-    evidence: Annotated[str, typer.Option(help="evidence hash that was reviewed, from 'graduation show'")],
+    reviewer: Reviewer,
+    reason: Reason,
+    evidence: Evidence,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a person's yes to the next stage, bound to the evidence that was reviewed."""
-    with command(False, database):
-        from flows.console import Console
-        from tasks.gates import review
-
-        Console(as_json=as_json).show_decision(review(strategy, "approve", reviewer, reason, evidence))
+    _answer("approve", strategy, reviewer, reason, evidence, database, as_json)
 
 
 @graduation.command()
 def reject(
     strategy: str,
-    reviewer: Annotated[str, typer.Option(help="who decides; kept with the decision")],
-    reason: Annotated[str, typer.Option(help="why; kept with the decision")],
-    evidence: Annotated[str, typer.Option(help="evidence hash that was reviewed, from 'graduation show'")],
+    reviewer: Reviewer,
+    reason: Reason,
+    evidence: Evidence,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a person's no, bound to the evidence that was reviewed."""
+    _answer("reject", strategy, reviewer, reason, evidence, database, as_json)
+
+
+def _answer(
+    answer: Literal["approve", "reject"],
+    strategy: str,
+    reviewer: str,
+    reason: str,
+    evidence: str,
+    database: str | None,
+    as_json: bool,
+) -> None:
     with command(False, database):
         from flows.console import Console
         from tasks.gates import review
 
-        Console(as_json=as_json).show_decision(review(strategy, "reject", reviewer, reason, evidence))
+        Console(as_json=as_json).show_decision(review(strategy, answer, reviewer, reason, evidence))

@@ -1,6 +1,7 @@
 """One connection of a stream: what every kind has in common, and the faults that hit its messages."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ _TICK_S = 0.02
 _SILENCE_MS = 600_000
 
 
-class Connection:
+class Connection(ABC):
     """Receives operations, answers them in order, and pushes what there is to tell in between.
 
     Parameters
@@ -117,13 +118,13 @@ class Connection:
 
     # What the kinds of streams differ in
 
+    @abstractmethod
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to an operation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse_text(self) -> dict[str, Any]:
         """Return the answer to something that is no JSON object."""
-        raise NotImplementedError
 
     def news(self, now_ms: int) -> list[dict[str, Any]]:
         """Return what there is to push."""
@@ -133,10 +134,10 @@ class Connection:
         """Return whether this message is the first of its subscription; asked once per snapshot."""
         return False
 
-    def answered(self) -> None:
+    def answered(self) -> None:  # noqa: B027 - a hook that most kinds leave empty
         """Note that an answer is out."""
 
-    def forget(self) -> None:
+    def forget(self) -> None:  # noqa: B027 - likewise
         """Note that the connection is gone."""
 
 
