@@ -239,3 +239,38 @@ def test_the_log_shows_a_day_unless_asked_for_more() -> None:
 def test_an_account_that_cannot_be_is_refused(terms: dict[str, str]) -> None:
     with pytest.raises(InvalidInput):
         Desk(FLAT, **terms)
+
+
+def test_what_is_filled_at_the_instant_of_a_settlement_pays_nothing() -> None:
+    to_the_hour = HOUR - NOW_MS % HOUR
+    desk = Desk(ScriptedMarket((0, "50000", "50000"), (to_the_hour, "48000", "48000")))
+    order_id = desk.place("Buy", "0.1", "49000")
+    desk.advance(to_the_hour)
+    assert (desk.order(order_id)["orderStatus"], desk.position()["size"]) == ("Filled", "0.1")
+    assert [row["type"] for row in desk.rows("account/transaction-log")] == ["TRADE"]
+
+
+def test_a_guard_grows_and_shrinks_with_its_position() -> None:
+    desk = Desk(FLAT)
+    desk.place("Buy", "0.1", stopLoss="40000")
+    (guard,) = desk.rows("order/realtime", **BTC)
+    desk.place("Buy", "0.2")
+    assert desk.order(guard["orderId"])["qty"] == "0.3"
+    desk.place("Sell", "0.25", reduceOnly=True)
+    assert D(desk.order(guard["orderId"])["qty"]) == D("0.05")
+
+
+def test_an_account_without_means_may_still_close() -> None:
+    desk = Desk(ScriptedMarket((0, "50000", "50000"), (MINUTE, "43000", "43000")), balance="1400")
+    desk.place("Buy", "0.2")
+    desk.advance(MINUTE)
+    # What is left, with the loss, no longer covers the initial margin; the maintenance margin it does.
+    assert (desk.wallet()["totalAvailableBalance"], desk.position()["size"]) == ("0", "0")
+    desk = Desk(ScriptedMarket((0, "50000", "50000"), (MINUTE, "47500", "47500")), balance="1400")
+    desk.place("Buy", "0.2")
+    desk.advance(MINUTE)
+    assert (desk.wallet()["totalAvailableBalance"], desk.position()["size"]) == ("0", "0.2")
+    assert desk.refusal("order/create", **BTC, side="Buy", orderType="Market", qty="0.01") == 110007
+    desk.place("Sell", "0.1")
+    desk.place("Sell", "0.1", "48000")
+    assert desk.position()["size"] == "0.1"

@@ -90,3 +90,15 @@ def test_prices_of_the_course_lie_on_the_tick(symbol: str) -> None:
     tick_size = next(item.tick_size for item in SYNTHETIC.instruments(LINEAR, NOW_MS) if item.symbol == symbol)
     ticks = SYNTHETIC.ticks(LINEAR, symbol, NOW_MS, NOW_MS + HOUR + 777)
     assert all(tick.last % tick_size == 0 and tick.last > Decimal(0) for tick in ticks)
+
+
+def test_another_contracts_range_is_met_although_margin_asks_for_its_price_first(tmp_path: Path) -> None:
+    # Both candles close at one instant; reckoning the account on BTC's close must not use up ETH's range.
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        candle_file(tmp_path / "klines" / f"bybit_linear_{symbol}_1m.parquet", minutes(START, 30), symbol)
+    desk = Desk(load_tape(tmp_path), START + 5 * MINUTE)
+    desk.place("Buy", "1")
+    desk.place("Buy", "1", symbol="ETHUSDT")
+    waiting = desk.place("Buy", "0.1", "104.7", symbol="ETHUSDT")
+    desk.advance(MINUTE)
+    assert desk.order(waiting)["orderStatus"] == "Filled"
