@@ -255,9 +255,9 @@ def matrix(
 
             listen(console.calm)
             span = span_of(start, end)
-            rows = run_backtests(request, Span.of(span) if span else None)
-        console.show_matrix(rows)
-        raise typer.Exit(0 if any(not row["refused"] for row in rows) else 1)
+            made = run_backtests(request, Span.of(span) if span else None)
+        console.show_matrix(made)
+        raise typer.Exit(0 if any(not row["refused"] for row in made["results"]) else 1)
 
 
 @app.command("api-check")

@@ -10,7 +10,7 @@ graduation = typer.Typer(no_args_is_help=True, help="Stages of the strategies: e
 
 
 @graduation.command("list")
-def graduationnames(database: Database = None, as_json: AsJson = False) -> None:
+def graduation_list(database: Database = None, as_json: AsJson = False) -> None:
     """Show every strategy's stage and its newest decision."""
     with command(False, database):
         from flows.console import Console

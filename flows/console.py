@@ -57,10 +57,13 @@ class Console:
         self.say(f"\nReport: {run['report']}  ({run['seconds']:.0f} s)")
         self._json(run)
 
-    def show_matrix(self, rows: Sequence[Row]) -> None:
-        """Show the rows of a fan-out."""
-        self._out.print(_matrix(rows, {}))
-        self._json({"results": rows})
+    def show_matrix(self, made: Row) -> None:
+        """Show the rows of a fan-out and what was left out of it."""
+        for remark in made["remarks"]:
+            self.say(f"[yellow]{remark}[/yellow]")
+        if made["results"]:
+            self._out.print(_matrix(made["results"], {}))
+        self._json(made)
 
     def show_backtest(self, row: Row) -> None:
         """Show one back-test."""

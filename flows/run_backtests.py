@@ -19,20 +19,24 @@ from tasks.stored import stored_symbols
 
 
 @flow(name="run-backtests", task_runner=task_runner())
-def run_backtests(request: PipelineRequest, span: Span | None = None) -> list[dict[str, Any]]:
-    """Fan out strategy x fee tier x period over the stored data; return one row each, then tell the next flow."""
-    rows, _ = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, span.period if span else None)))
+def run_backtests(request: PipelineRequest, span: Span | None = None) -> dict[str, Any]:
+    """Fan out strategy x fee tier x period over the stored data, then tell the next flow.
+
+    Returns one row for each cell, and remarks: what was left out and why.
+    """
+    period = span.period if span else None
+    rows, remarks = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, period)))
     _announce(len(rows))
-    return rows
+    return {"results": rows, "remarks": remarks}
 
 
 @flow(name="run-stored", task_runner=task_runner())
-def run_stored(interval: str = "15m") -> list[dict[str, Any]]:
+def run_stored(interval: str = "15m") -> dict[str, Any]:
     """Fan out every strategy over fee tiers and periods on all stored data of one length, then tell the next flow."""
     request = PipelineRequest(interval=interval, strategies=checked_strategies(()))
-    rows, _ = fan_out(request.matrix(stored_symbols((), interval, None)))
+    rows, remarks = fan_out(request.matrix(stored_symbols((), interval, None)))
     _announce(len(rows))
-    return rows
+    return {"results": rows, "remarks": remarks}
 
 
 def _announce(n_rows: int) -> None:

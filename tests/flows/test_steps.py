@@ -60,6 +60,7 @@ def test_a_hole_blocks_until_it_is_allowed_by_name_and_then_it_is_counted(perpfl
     assert "its data was refused" in blocked.stderr
     matrix = perpflow("matrix", "--symbols", "BTCUSDT", "--periods", "3", "--tiers", "vip0", "--json")
     assert (matrix.code, matrix.json["results"]) == (1, [])
+    assert "BTCUSDT is left out, its data was refused" in matrix.json["remarks"][0]
     assert perpflow("graduation", "evaluate").code == 2
     allowed = perpflow(*ask, "--allow-gaps", "--mark", "last").json
     assert allowed["refused"] is None
