@@ -17,6 +17,7 @@ from prefect import task
 
 from bybit.backtest.engine import ENGINE_VERSION, BacktestEngine, BacktestResult, MarketData
 from bybit.backtest.portfolio import combine
+from bybit.backtest.slippage import Slippage
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.rules.fees import FeeSchedule
@@ -138,7 +139,8 @@ def _simulate(
         leverage=terms.leverage,
         fee_schedule=schedule,
         tier=case.tier,
-        slippage_rate=terms.slippage_rate,
+        slippage=Slippage.fixed(terms.slippage_rate),
+        margin_mode="isolated",
         mark_policy=terms.mark_policy,
         funding_policy=terms.funding_policy,
     )

@@ -4,6 +4,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from bybit.backtest.errors import UnusableData
@@ -53,6 +54,7 @@ from bybit.backtest.result import (
     rejections_frame,
     trades_frame,
 )
+from bybit.backtest.slippage import Slippage
 from bybit.backtest.terms import contract_terms, fee_eras, margin_ladder
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
@@ -60,12 +62,14 @@ from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period, utc
 from bybit.strategies.protocol import DAY_MS, Signals, Strategy
 
-__all__ = ["ENGINE_VERSION", "BacktestEngine", "BacktestResult", "CostBreakdown", "FundingPolicy", "MarketData"]
+__all__ = ["ENGINE_VERSION", "BacktestEngine", "BacktestResult", "CostBreakdown", "MarketData", "Slippage"]
 
 ENGINE_VERSION = "1"
 """Raised by every change after which the same input may give another result."""
 
 FundingPolicy = Literal["recorded", "zero"]
+MarginMode = Literal["isolated", "cross"]
+LiquidationProcess = Literal["step_down", "takeover"]
 Floats = NDArray[np.float64]
 
 # Rows of the logs at first; a run that needs more is made again with four times as many.
@@ -82,18 +86,28 @@ class BacktestEngine:
     initial_capital : float
         Cash at the start, settle coin.
     leverage : float
-        Isolated-margin leverage set on the venue, 1 or more. No default: it decides what is liquidated.
+        Leverage set on the venue, 1 or more. No default: it decides what is liquidated.
     fee_schedule, tier : FeeSchedule, str
         Dated fee rates and the account's tier; a date without a rate is refused.
-    slippage_rate : float
-        Fraction of the price that everything that takes loses, in [0, 0.05).
+    slippage : Slippage
+        What everything that takes loses.
+    margin_mode : {"isolated", "cross"}
+        Isolated: a position can lose its own margin and no more. Cross: the whole account stands for every position.
+        No default: it decides what is liquidated.
     mark_policy : {"exact", "coarser", "last"}
         ``exact``: a mark candle for each candle, or a refusal. ``coarser``: longer mark candles may serve; their
         extremes hold for every candle inside, counted. ``last``: the last price stands in for the mark, counted.
     funding_policy : {"recorded", "zero"}
         ``recorded``: settlements as published, or a refusal. ``zero``: none is charged, counted.
     category : Category
-        LINEAR; anything else is refused.
+        LINEAR or INVERSE (amounts in the one coin that all contracts settle in); spot is refused.
+    liquidation : {"step_down", "takeover"}
+        ``step_down``: tier by tier, as the venue does. ``takeover``: the whole position at its bankruptcy price.
+    participation_rate : float or None
+        Largest share of a candle's volume that an order fills, in (0, 1]; the rest waits. None: no limit.
+    backing : Series or float or None
+        Collateral value of other coins, settle coin with the haircut applied: constant, or by time from which it
+        holds. Cross margin only.
 
     Raises
     ------
@@ -109,10 +123,14 @@ class BacktestEngine:
         leverage: float,
         fee_schedule: FeeSchedule,
         tier: str,
-        slippage_rate: float,
+        slippage: Slippage,
+        margin_mode: MarginMode,
         mark_policy: MarkPolicy = "exact",
         funding_policy: FundingPolicy = "recorded",
         category: Category = Category.LINEAR,
+        liquidation: LiquidationProcess = "step_down",
+        participation_rate: float | None = None,
+        backing: "pd.Series[float] | float | None" = None,
     ) -> None:
         if category is not Category.LINEAR:
             raise InvalidInput(f"category {category} cannot be back-tested: only linear contracts can")
@@ -120,18 +138,24 @@ class BacktestEngine:
             raise InvalidInput(f"initial_capital is {initial_capital}: expected a finite amount above zero")
         if not 1.0 <= leverage < math.inf:
             raise InvalidInput(f"leverage is {leverage}: the venue takes 1 or more")
-        if not 0.0 <= slippage_rate < 0.05:
-            raise InvalidInput(f"slippage_rate is {slippage_rate}: expected a fraction in [0, 0.05), e.g. 0.0002")
-        if mark_policy not in ("exact", "coarser", "last"):
-            raise InvalidInput(f"mark_policy is {mark_policy!r}: use exact, coarser or last")
-        if funding_policy not in ("recorded", "zero"):
-            raise InvalidInput(f"funding_policy is {funding_policy!r}: use recorded or zero")
+        for name, value, known in (
+            ("margin_mode", margin_mode, ("isolated", "cross")),
+            ("mark_policy", mark_policy, ("exact", "coarser", "last")),
+            ("funding_policy", funding_policy, ("recorded", "zero")),
+            ("liquidation", liquidation, ("step_down", "takeover")),
+        ):
+            if value not in known:
+                raise InvalidInput(f"{name} is {value!r}: use {', '.join(known[:-1])} or {known[-1]}")
+        if participation_rate is not None and not 0.0 < participation_rate <= 1.0:
+            raise InvalidInput(f"participation_rate is {participation_rate}: expected a share in (0, 1], or None")
+        if margin_mode == "cross" or participation_rate is not None or backing is not None or slippage.rate is None:
+            raise InvalidInput("cross margin, participation, backing and recorded quotes wait for the next kernel")
         self.strategy = strategy
         self.initial_capital = float(initial_capital)
         self.leverage = float(leverage)
         self.fee_schedule = fee_schedule
         self.tier = tier
-        self.slippage_rate = float(slippage_rate)
+        self.slippage_rate = slippage.rate
         self.mark_policy: MarkPolicy = mark_policy
         self.funding_policy: FundingPolicy = funding_policy
         self.category = category
@@ -242,7 +266,7 @@ class BacktestEngine:
             net=float(equity[-1] - self.initial_capital),
         )
         return BacktestResult(
-            symbol=market.symbol,
+            symbols=(market.symbol,),
             period=period,
             **tables,
             funding=funding_frame(market.symbol, logs.funding),
@@ -252,6 +276,7 @@ class BacktestEngine:
             equity_time_ms=candles.close_ms.copy(),
             initial_capital=self.initial_capital,
             costs=costs,
+            costs_by_symbol={market.symbol: costs},
             metrics={
                 **account_metrics(
                     candles.close_ms,

@@ -38,11 +38,17 @@ class MarketData:
     funding : sequence of FundingRate or DataFrame
         Settlements as recorded, oldest first; a frame has index funding_time and column funding_rate.
     instrument, risk_tiers : Instrument, sequence of RiskTier
-        Contract rules and margin ladder, lowest tier first.
+        Contract rules and margin ladder, lowest tier first. Tiers of several ``as_of`` days are dated ladders: each
+        holds from its day on, the first one before it as well, which the result says.
     gaps : tuple of Period
         Where candles are allowed to be absent; each absent one is counted in the result.
     data_version : str or None
         Hash of the data as the store knows it; None computes one from the arrays that are used.
+    detail, detail_interval : DataFrame or None, Interval or None
+        Shorter last-price candles of the traded period. Orders then meet these, while the strategy goes on deciding
+        at the closes of ``candles``.
+    quotes : DataFrame or None
+        Recorded quotes (index open_time UTC; bid, ask) at candle opens, for ``Slippage.quotes``.
     """
 
     symbol: str
@@ -55,6 +61,9 @@ class MarketData:
     risk_tiers: Sequence[RiskTier]
     gaps: tuple[Period, ...] = ()
     data_version: str | None = None
+    detail: pd.DataFrame | None = None
+    detail_interval: Interval | None = None
+    quotes: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def combine(results: Sequence[BacktestResult]) -> BacktestResult:
     n_liquidations = sum(len(result.liquidations) for result in results)
     return dataclasses.replace(
         results[0],
-        symbol="+".join(symbols),
+        symbols=tuple(symbols),
         fills=fills,
         trades=trades,
         open_positions=still_open,
@@ -60,6 +60,7 @@ def combine(results: Sequence[BacktestResult]) -> BacktestResult:
         equity_time_ms=times,
         initial_capital=initial,
         costs=reduce(lambda a, b: a + b, [result.costs for result in results]),
+        costs_by_symbol={result.symbol: result.costs for result in results},
         metrics={
             **account_metrics(
                 times,

@@ -67,10 +67,12 @@ class CostBreakdown:
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """One simulation: a strategy x fee tier x period, on one symbol or on several isolated sub-accounts.
+    """One simulation: a strategy x fee tier x period, one account over one symbol or several.
 
     Attributes
     ----------
+    symbols : tuple of str
+        What was traded, in the order given.
     fills, trades, funding, liquidations, rejections : DataFrame
         One row an event, oldest first, column ``symbol`` included; times are aware UTC. Fills, settlements and
         liquidations carry ``event``, their order in the account. Of a settlement, ``payment`` is positive when it
@@ -79,6 +81,8 @@ class BacktestResult:
         What is still held at the end (no trade yet), valued at the last mark; empty when flat.
     equity, equity_time_ms : ndarray of shape (n_candles,)
         Account equity at the mark at each candle's close, and that time.
+    costs, costs_by_symbol : CostBreakdown, dict of CostBreakdown
+        The account's, and each symbol's share of it; the shares add up to the account's.
     assumptions : dict
         Everything that was assumed rather than known, by name, with its count or in words.
     rejected_orders : int
@@ -87,7 +91,7 @@ class BacktestResult:
         Whether equity reached zero; trading stops there.
     """
 
-    symbol: str
+    symbols: tuple[str, ...]
     period: Period
     fills: pd.DataFrame
     trades: pd.DataFrame
@@ -99,11 +103,17 @@ class BacktestResult:
     equity_time_ms: Integers
     initial_capital: float
     costs: CostBreakdown
+    costs_by_symbol: dict[str, CostBreakdown]
     metrics: Metrics
     assumptions: dict[str, int | str]
     rejected_orders: int
     ruined: bool
     provenance: dict[str, Any]
+
+    @property
+    def symbol(self) -> str:
+        """The symbols as one word, e.g. ``BTCUSDT+ETHUSDT``."""
+        return "+".join(self.symbols)
 
 
 def fills_frame(symbol: str, rows: Floats) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -66,14 +67,31 @@ class Signals:
         Wanted exposure as a signed multiple of equity; NaN means no opinion yet, which is flat. An order follows
         only when the target changes, so a target that moves a little at every candle trades at every candle.
     limit_price : ndarray or None
-        Price of a post-only limit for the next candle, quote coin; NaN asks for a market order at the next open.
+        Price of a limit for the next candle, quote coin; NaN asks for a market order at the next open.
     stop_price : ndarray or None
         Trigger (last price) of a protective stop of the position decided here; NaN means none.
+    trigger_price : ndarray or None
+        Price at which an entry becomes a market order, NaN for none; not together with a limit at one candle. It
+        waits like a limit until the target changes.
+    take_profit_price : ndarray or None
+        Trigger (last price) at which the position decided here is closed by a market order; NaN means none.
+    trailing_distance : ndarray or None
+        Distance in quote coin of a stop from the best last price since the entry; NaN means none.
+    post_only : ndarray of bool, or bool
+        Whether a limit may only rest: one that would take is refused and counted. Without it such a limit takes at
+        the open, as taker, and the rest of it rests.
+    reduce_only : ndarray of bool, or bool
+        Whether the order may only make the position smaller.
     """
 
     target: Floats
     limit_price: Floats | None = None
     stop_price: Floats | None = None
+    trigger_price: Floats | None = None
+    take_profit_price: Floats | None = None
+    trailing_distance: Floats | None = None
+    post_only: Bools | bool = True
+    reduce_only: Bools | bool = False
 
 
 @dataclass(frozen=True, slots=True)

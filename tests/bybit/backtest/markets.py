@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bybit.backtest.engine import BacktestEngine, BacktestResult, MarketData
+from bybit.backtest.slippage import Slippage
 from bybit.rules.account import Account
 from bybit.rules.candles import Category, Interval
 from bybit.rules.fees import FeeEra, FeeRates, FeeSchedule, Liquidity
@@ -131,7 +132,13 @@ def period(data: MarketData, start: datetime = START) -> Period:
 
 
 def engine(strategy: Strategy, capital: float = 1_000.0, **changes) -> BacktestEngine:
-    terms = {"leverage": 10.0, "fee_schedule": schedule(), "tier": "vip0", "slippage_rate": 0.0}
+    terms = {
+        "leverage": 10.0,
+        "fee_schedule": schedule(),
+        "tier": "vip0",
+        "slippage": Slippage.fixed(changes.pop("slippage_rate", 0.0)),
+        "margin_mode": "isolated",
+    }
     return BacktestEngine(strategy, capital, **(terms | changes))
 
 
