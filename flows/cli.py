@@ -16,26 +16,22 @@ from flows.options import (
     AllowGaps,
     AsJson,
     BaseUrl,
-    Capital,
     Database,
     End,
-    Funding,
     IntervalText,
-    Leverage,
-    Mark,
     Periods,
-    Slippage,
     Start,
     Strategies,
     Symbols,
     Tape,
+    TermsText,
     Tiers,
     Verbose,
     command,
     names,
     request_of,
     span_of,
-    terms_of,
+    with_terms,
 )
 
 app = typer.Typer(
@@ -49,6 +45,7 @@ app.add_typer(graduation, name="graduation")
 
 
 @app.command()
+@with_terms
 def run(
     source: Annotated[str, typer.Option(help="auto | live | sandbox | URL of a v5 endpoint")] = "auto",
     tape: Tape = None,
@@ -58,12 +55,7 @@ def run(
     strategies: Strategies = None,
     tiers: Tiers = "vip0,vip2,vip5",
     periods: Periods = 4,
-    capital: Capital = 10_000.0,
-    leverage: Leverage = 5.0,
-    slippage: Slippage = 0.0002,
-    mark: Mark = "coarser",
-    funding: Funding = "recorded",
-    allow_gaps: AllowGaps = False,
+    terms: TermsText = TermsText(),
     database: Database = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -82,8 +74,7 @@ def run(
             from tasks.market import open_source
             from tasks.progress import listen
 
-            terms = terms_of(capital, leverage, slippage, mark, funding, allow_gaps)
-            request = request_of(symbols, interval, days, strategies, tiers, periods, terms)
+            request = request_of(symbols, interval, days, strategies, tiers, periods, terms.checked())
             console.calm("opening the source of market data")
             with open_source(source, tape, home) as opened:
                 console.say(f"Source: {opened}")
@@ -184,6 +175,7 @@ def quality(
 
 
 @app.command()
+@with_terms
 def backtest(
     strategy: Annotated[str | None, typer.Option(help="one strategy")] = None,
     symbols: Symbols = None,
@@ -191,12 +183,7 @@ def backtest(
     start: Start = None,
     end: End = None,
     tier: Annotated[str, typer.Option(help="fee tier")] = "vip0",
-    capital: Capital = 10_000.0,
-    leverage: Leverage = 5.0,
-    slippage: Slippage = 0.0002,
-    mark: Mark = "coarser",
-    funding: Funding = "recorded",
-    allow_gaps: AllowGaps = False,
+    terms: TermsText = TermsText(),
     reproduce: Annotated[str | None, typer.Option(help="run key of a stored result: compute it again, compare")] = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -213,13 +200,13 @@ def backtest(
             return
         if strategy is None or symbols is None:
             raise InvalidInput("perpflow backtest needs --strategy and --symbols (or --reproduce RUN_KEY)")
-        terms = terms_of(capital, leverage, slippage, mark, funding, allow_gaps)
-        row = backtest_stored(strategy, tier, names(symbols), interval, span_of(start, end), terms)
+        row = backtest_stored(strategy, tier, names(symbols), interval, span_of(start, end), terms.checked())
         console.show_backtest(row)
         raise typer.Exit(1 if row["refused"] else 0)
 
 
 @app.command()
+@with_terms
 def matrix(
     symbols: Annotated[str, typer.Option(help="comma list, e.g. BTCUSDT,ETHUSDT")],
     interval: IntervalText = "15m",
@@ -228,12 +215,7 @@ def matrix(
     strategies: Strategies = None,
     tiers: Tiers = "vip0,vip2,vip5",
     periods: Periods = 4,
-    capital: Capital = 10_000.0,
-    leverage: Leverage = 5.0,
-    slippage: Slippage = 0.0002,
-    mark: Mark = "coarser",
-    funding: Funding = "recorded",
-    allow_gaps: AllowGaps = False,
+    terms: TermsText = TermsText(),
     database: Database = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -250,8 +232,7 @@ def matrix(
             from tasks.plans import Span
             from tasks.progress import listen
 
-            terms = terms_of(capital, leverage, slippage, mark, funding, allow_gaps)
-            request = request_of(symbols, interval, None, strategies, tiers, periods, terms)
+            request = request_of(symbols, interval, None, strategies, tiers, periods, terms.checked())
 
             listen(console.calm)
             span = span_of(start, end)

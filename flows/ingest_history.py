@@ -49,6 +49,10 @@ def fetch(source: Source, symbols: Sequence[SymbolPlan]) -> list[dict[str, Any]]
     fetches = []
     for symbol in symbols:
         fetches.append(ingest_candles.submit(source.base_url, symbol.symbol, "last", symbol.interval, symbol.candles))
+        if symbol.detail is not None and symbol.detail_interval is not None:
+            fetches.append(
+                ingest_candles.submit(source.base_url, symbol.symbol, "last", symbol.detail_interval, symbol.detail)
+            )
         if symbol.mark is not None and symbol.mark_interval is not None:
             fetches.append(
                 ingest_candles.submit(source.base_url, symbol.symbol, "mark", symbol.mark_interval, symbol.mark)

@@ -1,12 +1,14 @@
 """The options that several commands share, and what every command does around its work."""
 
+import functools
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -23,12 +25,7 @@ IntervalText = Annotated[str, typer.Option(help="candle length: 1m 3m 5m 15m 30m
 Strategies = Annotated[str | None, typer.Option(help="comma list; all when not given")]
 Tiers = Annotated[str, typer.Option(help="comma list of fee tiers")]
 Periods = Annotated[int, typer.Option(min=1, max=120, help="how many equal periods the span is cut into")]
-Capital = Annotated[float, typer.Option(help="USDT, split evenly over the symbols")]
-Leverage = Annotated[float, typer.Option(help="isolated margin leverage set on the venue")]
-Slippage = Annotated[float, typer.Option(help="fraction of price that a taker loses, e.g. 0.0002")]
 AllowGaps = Annotated[bool, typer.Option("--allow-gaps", help="trade over recorded holes; the result counts them")]
-Mark = Annotated[str, typer.Option(help="mark price: exact | coarser (longer mark candles, counted) | last (counted)")]
-Funding = Annotated[str, typer.Option(help="funding: recorded | zero (by name only; counted)")]
 Start = Annotated[str | None, typer.Option(help="ISO time, UTC, inclusive")]
 End = Annotated[str | None, typer.Option(help="ISO time, UTC, exclusive")]
 BaseUrl = Annotated[str | None, typer.Option(help="v5 endpoint; Bybit's main hosts when not given")]
@@ -69,21 +66,80 @@ def span_of(start: str | None, end: str | None) -> Period | None:
     return Period(parse_time(start), parse_time(end))
 
 
-def terms_of(
-    capital: float, leverage: float, slippage: float, mark: str, funding: str, allow_gaps: bool
-) -> "BacktestTerms":
-    """Return the terms of a back-test as typed; ``InvalidInput`` names what is out of range."""
-    from tasks.plans import BacktestTerms, checked
+class TermsText(NamedTuple):
+    """The terms of a back-test as typed, one option each; ``checked`` makes them terms."""
 
-    return checked(
-        BacktestTerms,
-        initial_capital=capital,
-        leverage=leverage,
-        slippage_rate=slippage,
-        mark_policy=mark,
-        funding_policy=funding,
-        allow_gaps=allow_gaps,
-    )
+    capital: Annotated[float, typer.Option(help="USDT of the one account of all symbols")] = 10_000.0
+    leverage: Annotated[float, typer.Option(help="leverage set on the venue, for every symbol")] = 5.0
+    margin: Annotated[str, typer.Option(help="isolated | cross (the account stands for all positions)")] = "isolated"
+    slippage: Annotated[
+        str, typer.Option(help="what a taker loses: fixed:RATE | spread:HALF_SPREAD | volume:IMPACT,RATE")
+    ] = "fixed:0.0002"
+    participation: Annotated[
+        float | None, typer.Option(help="largest share of a candle's volume that fills, e.g. 0.05; none when not given")
+    ] = None
+    liquidation: Annotated[
+        str, typer.Option(help="step_down (tier by tier, as the venue does) | takeover (all at once)")
+    ] = "step_down"
+    detail: Annotated[
+        str | None, typer.Option(help="length of shorter candles that decide what a longer one leaves open, e.g. 1m")
+    ] = None
+    mark: Annotated[
+        str, typer.Option(help="mark price: exact | coarser (longer mark candles, counted) | last (counted)")
+    ] = "coarser"
+    funding: Annotated[str, typer.Option(help="recorded | zero (by name only; counted)")] = "recorded"
+    tier_by_volume: Annotated[
+        bool, typer.Option("--tier-by-volume", help="the account earns its tier by its own 30-day volume")
+    ] = False
+    fee_bounds: Annotated[
+        bool, typer.Option("--fee-bounds", help="run both rates where nobody knows the day on which fees changed")
+    ] = False
+    allow_gaps: AllowGaps = False
+
+    def checked(self) -> "BacktestTerms":
+        """Return them as typed terms; ``InvalidInput`` names what is out of range."""
+        from tasks.plans import BacktestTerms, checked
+
+        return checked(
+            BacktestTerms,
+            initial_capital=self.capital,
+            leverage=self.leverage,
+            margin_mode=self.margin,
+            slippage=self.slippage,
+            participation_rate=self.participation,
+            liquidation=self.liquidation,
+            detail=self.detail,
+            mark_policy=self.mark,
+            funding_policy=self.funding,
+            tier_by_volume=self.tier_by_volume,
+            fee_bounds=self.fee_bounds,
+            allow_gaps=self.allow_gaps,
+        )
+
+
+def with_terms(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every option of ``TermsText`` in place of its one parameter ``terms``.
+
+    Typer reads options off the signature: three commands take the same terms, spelled out once.
+    """
+    own = inspect.signature(function, eval_str=True).parameters
+    hints = get_type_hints(TermsText, include_extras=True)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in TermsText._field_defaults.items()
+    ]
+    spelled = [part for name, own_part in own.items() for part in (options if name == "terms" else [own_part])]
+
+    @functools.wraps(function)
+    def command_with_terms(**given: Any) -> None:
+        text = TermsText(**{name: given.pop(name) for name in TermsText._fields})
+        function(terms=text, **given)
+
+    signature = inspect.Signature([part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in spelled])
+    annotations = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    vars(command_with_terms)["__signature__"] = signature
+    command_with_terms.__annotations__ = annotations
+    return command_with_terms
 
 
 def request_of(

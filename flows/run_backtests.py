@@ -25,7 +25,7 @@ def run_backtests(request: PipelineRequest, span: Span | None = None) -> dict[st
     Returns one row for each cell, and remarks: what was left out and why.
     """
     period = span.period if span else None
-    rows, remarks = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, period)))
+    rows, remarks = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, period, request.detail)))
     _announce(len(rows))
     return {"results": rows, "remarks": remarks}
 

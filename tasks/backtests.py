@@ -48,6 +48,7 @@ def data_version(symbol: SymbolPlan) -> str:
     version = []
     for price, text, span in (
         (PriceType.LAST, symbol.interval, symbol.candles),
+        (PriceType.LAST, symbol.detail_interval, symbol.detail),
         (PriceType.MARK, symbol.mark_interval, symbol.mark),
     ):
         if text is not None and span is not None:

@@ -140,12 +140,13 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     # Whole UTC days: a run that is repeated the same day asks for the same span and finds its results again.
     end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))
     start = end - (request.lookback or _DEFAULT_LOOKBACK)
-    plans = [_plan_of_venue(venue, symbol, interval, start, end) for symbol in request.symbols or _DEFAULT_SYMBOLS]
+    wanted = request.symbols or _DEFAULT_SYMBOLS
+    plans = [_plan_of_venue(venue, symbol, interval, start, end, request.detail) for symbol in wanted]
     return [plan for plan in plans if plan is not None]
 
 
 def _plan_of_venue(
-    venue: BybitClient, symbol: str, interval: Interval, start: datetime, end: datetime
+    venue: BybitClient, symbol: str, interval: Interval, start: datetime, end: datetime, detail: Interval | None
 ) -> SymbolPlan | None:
     listed = venue.get_instruments(Category.LINEAR, symbol)
     if not listed:
@@ -165,16 +166,21 @@ def _plan_of_venue(
         newest = venue.get_kline_data(symbol, length, max(first, end - 100 * length.length), end, price=price)
         return span if len(newest.candles.open_time_ms) else None
 
-    return SymbolPlan.of(symbol, interval, candles, span)
+    return SymbolPlan.of(symbol, interval, candles, span, detail)
 
 
 def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
     recorded = [instrument.symbol for instrument in tape.instruments(Category.LINEAR, _EVER_MS)]
-    plans = [plan for symbol in request.symbols or recorded if (plan := _plan_of_tape(tape, symbol, interval))]
+    plans = [
+        plan
+        for symbol in request.symbols or recorded
+        if (plan := _plan_of_tape(tape, symbol, interval, request.detail))
+    ]
     planned = {plan.symbol for plan in plans}
     if absent := [symbol for symbol in request.symbols if symbol not in planned]:
         raise InvalidInput(
-            f"the tape has no {interval.value} candles of {', '.join(absent)}, nor finer ones to build them from;"
+            f"the tape has no {_lengths(interval, request.detail)} candles of {', '.join(absent)}, nor finer ones to"
+            " build them from;"
             f" it holds {', '.join(recorded)}"
         )
     if not request.symbols:
@@ -182,7 +188,8 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
         whole = [plan for plan in plans if plan.mark is not None and plan.funding is not None]
         plans = most_in_common(whole, request.tiers)
     if not plans:
-        raise InvalidInput(f"no symbol of the tape has {interval.value} candles, mark prices and funding together")
+        lengths = _lengths(interval, request.detail)
+        raise InvalidInput(f"no symbol of the tape has {lengths} candles, mark prices and funding together")
     if request.lookback is None:
         return plans
     start = max(plan.candles.end for plan in plans) - request.lookback
@@ -196,13 +203,17 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
     return cut
 
 
-def _plan_of_tape(tape: Market, symbol: str, interval: Interval) -> SymbolPlan | None:
+def _plan_of_tape(tape: Market, symbol: str, interval: Interval, detail: Interval | None) -> SymbolPlan | None:
     check_symbol(symbol)
 
     def candles(price: PriceType, length: Interval) -> Span | None:
         return _candle_span(tape, SeriesKey(Category.LINEAR, symbol, price, length))
 
-    return SymbolPlan.of(symbol, interval, candles, _funding_span(tape, symbol))
+    return SymbolPlan.of(symbol, interval, candles, _funding_span(tape, symbol), detail)
+
+
+def _lengths(interval: Interval, detail: Interval | None) -> str:
+    return interval.value if detail is None else f"{interval.value} and {detail.value}"
 
 
 def _candle_span(tape: Market, key: SeriesKey) -> Span | None:
@@ -234,4 +245,5 @@ def _cut(plan: SymbolPlan, start: datetime) -> SymbolPlan | None:
     candles = later(plan.candles)
     if candles is None:
         return None
-    return plan.model_copy(update={"candles": candles, "mark": later(plan.mark), "funding": later(plan.funding)})
+    others = {"mark": later(plan.mark), "funding": later(plan.funding), "detail": later(plan.detail)}
+    return plan.model_copy(update={"candles": candles, **others})

@@ -71,6 +71,8 @@ class SymbolPlan(Plan):
     mark_interval: str | None
     mark: Span | None
     funding: Span | None
+    detail_interval: str | None = Field(default=None, description="shorter candles that decide inside the longer ones")
+    detail: Span | None = None
 
     @classmethod
     def of(
@@ -79,16 +81,21 @@ class SymbolPlan(Plan):
         interval: Interval,
         candle_span: Callable[[PriceType, Interval], Span | None],
         funding: Span | None,
+        detail: Interval | None = None,
     ) -> "SymbolPlan | None":
         """Return the plan of what ``candle_span`` and ``funding`` say there is; None without last-price candles.
 
-        Mark candles of the same length come first, longer ones up to an hour stand in.
+        Mark candles of the same length come first, longer ones up to an hour stand in. With ``detail`` the last and
+        mark prices of that length are wanted too; without them there is no plan.
         """
         candles = candle_span(PriceType.LAST, interval)
         if candles is None:
             return None
+        inside = None if detail is None else candle_span(PriceType.LAST, detail)
+        if detail is not None and inside is None:
+            return None
         order = list(Interval)
-        first = order.index(interval)
+        first = order.index(detail or interval)
         lengths = order[first : max(order.index(Interval.HOUR_1), first) + 1]
         marks = ((length, candle_span(PriceType.MARK, length)) for length in lengths)
         mark_interval, mark = next(((length, span) for length, span in marks if span is not None), (None, None))
@@ -99,6 +106,8 @@ class SymbolPlan(Plan):
             mark_interval=mark_interval.value if mark_interval else None,
             mark=mark,
             funding=funding,
+            detail_interval=None if detail is None else detail.value,
+            detail=inside,
         )
 
     @property
@@ -106,7 +115,7 @@ class SymbolPlan(Plan):
         """The span of whole candles that every series of the symbol covers, or None."""
         interval = Interval.parse(self.interval)
         period: Period | None = self.candles.period
-        for other in (self.mark, self.funding):
+        for other in (self.mark, self.funding, self.detail):
             if other is not None and period is not None:
                 period = period.overlap(other.period)
         if period is None:
@@ -116,23 +125,55 @@ class SymbolPlan(Plan):
         return next((Period.from_ms(start, end) for start, end in whole if start < end), None)
 
 
+MarginMode = Literal["isolated", "cross"]
 MarkPolicy = Literal["exact", "coarser", "last"]
 FundingPolicy = Literal["recorded", "zero"]
+LiquidationProcess = Literal["step_down", "takeover"]
 
 
 class BacktestTerms(Plan):
     """The terms under which every back-test of a run trades. None of them has a hidden default in the engine."""
 
-    initial_capital: float = Field(default=10_000.0, gt=0, description="USDT, split evenly over the symbols")
-    leverage: float = Field(default=5.0, ge=1, description="isolated margin leverage set on the venue")
-    slippage_rate: float = Field(default=0.0002, ge=0, lt=0.05, description="fraction of price lost by a taker")
+    initial_capital: float = Field(default=10_000.0, gt=0, description="USDT of the one account of all symbols")
+    leverage: float = Field(default=5.0, ge=1, description="leverage set on the venue, for every symbol")
+    margin_mode: MarginMode = Field(
+        default="isolated",
+        description="isolated: a position loses its own margin; cross: the account stands for all",
+    )
+    slippage: str = Field(
+        default="fixed:0.0002", description="what a taker loses: fixed:RATE, spread:HALF_SPREAD or volume:IMPACT,RATE"
+    )
+    participation_rate: float | None = Field(
+        default=None, gt=0, le=1, description="largest share of a candle's volume that fills; None: no limit"
+    )
+    liquidation: LiquidationProcess = Field(
+        default="step_down",
+        description="step_down: tier by tier, as the venue does; takeover: all at once",
+    )
+    detail: str | None = Field(default=None, description="length of shorter candles that decide inside the longer ones")
     mark_policy: MarkPolicy = Field(
         default="coarser",
         description="exact: mark candles of the same interval or refuse; coarser: a longer mark interval, decided "
         "against the account and counted; last: last price stands in, counted",
     )
     funding_policy: FundingPolicy = Field(default="recorded", description="zero only by name; it is counted")
+    tier_by_volume: bool = Field(
+        default=False, description="the account earns its tier: from the one named, by its own 30-day volume"
+    )
+    fee_bounds: bool = Field(
+        default=False, description="run both rates where nobody knows the day on which the fees changed"
+    )
     allow_gaps: bool = Field(default=False, description="trade over recorded holes, counted in the result")
+
+    @property
+    def slippage_rate(self) -> float:
+        """The rate of the fixed model."""
+        return float(self.slippage.split(":")[1])
+
+    @field_validator("detail")
+    @classmethod
+    def _detail_is_served(cls, detail: str | None) -> str | None:
+        return None if detail is None else Interval.parse(detail).value
 
 
 class MatrixPlan(Plan):
@@ -194,6 +235,22 @@ class PipelineRequest(Plan):
     @classmethod
     def _interval_is_served(cls, interval: str) -> str:
         return Interval.parse(interval).value
+
+    @property
+    def detail(self) -> Interval | None:
+        """The length of the candles that decide inside the longer ones.
+
+        Raises
+        ------
+        InvalidInput
+            When they are not shorter.
+        """
+        if self.terms.detail is None:
+            return None
+        detail, interval = Interval.parse(self.terms.detail), Interval.parse(self.interval)
+        if not detail < interval:
+            raise InvalidInput(f"detail candles of {detail.value} are not shorter than the candles, {interval.value}")
+        return detail
 
     def matrix(self, symbols: Sequence[SymbolPlan]) -> MatrixPlan:
         """Return the matrix of this request over the symbols that may be used."""

@@ -35,6 +35,9 @@ def data_verdicts(symbol: SymbolPlan, allow_gaps: bool) -> list[Row]:
     mark = _key(symbol, PriceType.MARK, symbol.mark_interval) if symbol.mark_interval else None
     version = data_version(symbol)
     verdicts = [_verdict(f"{last}", version, allow_gaps, lambda: _check(last, symbol.candles, allow_gaps, mark))]
+    if (inside := symbol.detail) is not None and symbol.detail_interval is not None:
+        detail = _key(symbol, PriceType.LAST, symbol.detail_interval)
+        verdicts.append(_verdict(f"{detail}", version, allow_gaps, lambda: _check(detail, inside, allow_gaps)))
     if (span := symbol.mark) is not None and (key := mark) is not None:
         verdicts.append(_verdict(f"{key}", version, allow_gaps, lambda: _check(key, span, allow_gaps)))
     if (settled := symbol.funding) is not None:

@@ -11,8 +11,12 @@ from tasks.connections import store
 from tasks.plans import Span, SymbolPlan
 
 
-def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None) -> list[SymbolPlan]:
+def stored_symbols(
+    symbols: Sequence[str], interval: str, period: Period | None, detail: Interval | None = None
+) -> list[SymbolPlan]:
     """Return the plans of ``symbols`` (all stored ones when empty), each over what is stored, cut to ``period``.
+
+    With ``detail`` only symbols that have candles of that length as well.
 
     Raises
     ------
@@ -25,11 +29,12 @@ def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None)
         for key in store().series.list()
         if isinstance(key, SeriesKey) and key.price is PriceType.LAST and key.interval is length
     }
-    plans = [plan for symbol in symbols or known if (plan := _plan(symbol, length, period)) is not None]
+    plans = [plan for symbol in symbols or known if (plan := _plan(symbol, length, period, detail)) is not None]
     planned = {plan.symbol for plan in plans}
     if absent := [symbol for symbol in symbols if symbol not in planned]:
+        both = length.value if detail is None else f"{length.value} and {detail.value}"
         raise InvalidInput(
-            f"no {length.value} candles of {', '.join(absent)} are stored for that time: run perpflow ingest first;"
+            f"no {both} candles of {', '.join(absent)} are stored for that time: run perpflow ingest first;"
             f" stored: {', '.join(sorted(known)) or 'none'}"
         )
     if not plans:
@@ -37,11 +42,12 @@ def stored_symbols(symbols: Sequence[str], interval: str, period: Period | None)
     return plans
 
 
-def _plan(symbol: str, interval: Interval, period: Period | None) -> SymbolPlan | None:
+def _plan(symbol: str, interval: Interval, period: Period | None, detail: Interval | None) -> SymbolPlan | None:
     def candles(price: PriceType, length: Interval) -> Span | None:
         return _stored_span(SeriesKey(Category.LINEAR, symbol, price, length), period)
 
-    return SymbolPlan.of(symbol, interval, candles, _stored_span(FundingKey(Category.LINEAR, symbol), period))
+    funding = _stored_span(FundingKey(Category.LINEAR, symbol), period)
+    return SymbolPlan.of(symbol, interval, candles, funding, detail)
 
 
 def _stored_span(key: AnyKey, period: Period | None) -> Span | None:
