@@ -2,14 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
+DATE ?= $(shell date -u +%F)
+# Test processes side by side; `make test WORKERS=0` runs everything in one.
+WORKERS ?= 2
 
-.PHONY: run test setup setup-dev check lock clean
+.PHONY: run test setup setup-dev check lock clean peers fidelity
 
 run: setup
 	@$(BIN)/perpflow run $(ARGS)
 
 test: setup-dev check
-	$(BIN)/python -m pytest -q $(ARGS)
+	@# Each process starts with a part in file order and takes over work of the other when it is done: modules stay together.
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -36,10 +41,24 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# Other back-testers live apart: what they pin never meets what we pin, and no test needs them.
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: requirements/peers.lock
+	@echo "Setting up $(PEERS): one to two minutes, once" >&2
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.lock
+	@touch $@
+
+# Every figure of docs/fidelity.md, measured anew; needs the recorded data in ../shared.
+fidelity: setup-dev peers
+	$(BIN)/python -m tests.fidelity --date $(DATE) $(ARGS)
+
 # Names, versions and hashes only: a lock that names an address is refused by the tests.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/peers.in -o requirements/peers.lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

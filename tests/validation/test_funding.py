@@ -129,7 +129,7 @@ def test_a_symbols_own_cap_is_used_when_given():
         (settlements([8] * 12)[:-1], {"covers_end"}),
         (settlements([8] * 12)[3:-3], {"covers_start", "covers_end"}),
     ],
-    ids=str,
+    ids=["start", "end", "both"],
 )
 def test_both_ends_of_the_period_are_covered_to_within_an_interval(frame, expected):
     assert failing(check(frame, period=span(settlements([8] * 12)))) == expected
