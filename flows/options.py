@@ -73,7 +73,7 @@ class TermsText(NamedTuple):
     leverage: Annotated[float, typer.Option(help="leverage set on the venue, for every symbol")] = 5.0
     margin: Annotated[str, typer.Option(help="isolated | cross (the account stands for all positions)")] = "isolated"
     slippage: Annotated[
-        str, typer.Option(help="what a taker loses: fixed:RATE | spread:HALF_SPREAD | volume:IMPACT,RATE")
+        str, typer.Option(help="what a taker loses: fixed:RATE | spread:HALF_SPREAD | volume_share:IMPACT:RATE")
     ] = "fixed:0.0002"
     participation: Annotated[
         float | None, typer.Option(help="largest share of a candle's volume that fills, e.g. 0.05; none when not given")

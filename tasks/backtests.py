@@ -140,8 +140,8 @@ def _simulate(
         leverage=terms.leverage,
         fee_schedule=schedule,
         tier=case.tier,
-        slippage=Slippage.fixed(terms.slippage_rate),
-        margin_mode="isolated",
+        slippage=Slippage.parse(terms.slippage),
+        margin_mode=terms.margin_mode,
         mark_policy=terms.mark_policy,
         funding_policy=terms.funding_policy,
     )

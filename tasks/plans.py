@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bybit.backtest.slippage import Slippage
 from bybit.rules.candles import Category, Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.fees import FeeSchedule
@@ -141,7 +142,8 @@ class BacktestTerms(Plan):
         description="isolated: a position loses its own margin; cross: the account stands for all",
     )
     slippage: str = Field(
-        default="fixed:0.0002", description="what a taker loses: fixed:RATE, spread:HALF_SPREAD or volume:IMPACT,RATE"
+        default="fixed:0.0002",
+        description="what a taker loses: fixed:RATE, spread:HALF_SPREAD or volume_share:IMPACT:RATE",
     )
     participation_rate: float | None = Field(
         default=None, gt=0, le=1, description="largest share of a candle's volume that fills; None: no limit"
@@ -165,10 +167,15 @@ class BacktestTerms(Plan):
     )
     allow_gaps: bool = Field(default=False, description="trade over recorded holes, counted in the result")
 
-    @property
-    def slippage_rate(self) -> float:
-        """The rate of the fixed model."""
-        return float(self.slippage.split(":")[1])
+    @field_validator("slippage", mode="before")
+    @classmethod
+    def _slippage_is_a_model(cls, slippage: str | float) -> str:
+        # A bare number has only one meaning here.
+        is_number = str(slippage).replace(".", "", 1).isdigit()
+        model = Slippage.parse(f"fixed:{slippage}" if is_number else str(slippage))
+        if model.kind == "quotes":
+            raise ValueError("recorded quotes are not stored: give them to BacktestEngine.run as MarketData.quotes")
+        return str(model)
 
     @field_validator("detail")
     @classmethod

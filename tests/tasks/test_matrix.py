@@ -116,3 +116,18 @@ def test_what_a_person_typed_wrong_is_named_with_what_was_expected() -> None:
 
 def test_no_strategy_named_means_all_of_them() -> None:
     assert set(checked_strategies([])) >= {"trend", "breakout", "mean_reversion", "funding_carry"}
+
+
+def test_slippage_is_a_model_and_a_bare_number_is_the_fixed_one() -> None:
+    assert checked(BacktestTerms, slippage="0.0005").slippage == "fixed:0.0005"
+    assert checked(BacktestTerms, slippage="volume_share:0.1:0.0001").slippage == "volume_share:0.1:0.0001"
+    with pytest.raises(InvalidInput, match="unknown"):
+        checked(BacktestTerms, slippage="hopeful")
+    with pytest.raises(InvalidInput, match="quotes are not stored"):
+        checked(BacktestTerms, slippage="quotes")
+
+
+def test_detail_candles_have_to_be_shorter_than_the_candles() -> None:
+    asked = checked(PipelineRequest, strategies=("trend",), interval="15m", terms=BacktestTerms(detail="15m"))
+    with pytest.raises(InvalidInput, match="not shorter"):
+        _ = asked.detail
