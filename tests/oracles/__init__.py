@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bybit.rules.errors import PerpflowError
-from tests.oracles import examples, ledger, metrics
+from tests.oracles import (
+    cross_exchange,
+    cscv,
+    examples,
+    ledger,
+    metrics,
+    monte_carlo,
+    sharpe_inference,
+    walk_forward,
+)
 from tests.oracles.case import Case
 
-FORMATS = (ledger, examples, metrics)
+FORMATS = (ledger, examples, metrics, cscv, sharpe_inference, walk_forward, monte_carlo, cross_exchange)
 
 
 def collect(path: Path) -> Iterator[Case]:
