@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bybit.backtest.errors import UnusableData
-from bybit.backtest.kernel import FILLS_A_CANDLE, LOGS_FULL, MARK_MISSING, Decisions, Settlements, simulate
+from bybit.backtest.kernel import FILLS_A_CANDLE, LOGS_FULL, MARK_MISSING, Candles, Decisions, Settlements, simulate
 from bybit.backtest.market import MarketData, MarkPolicy, Prepared, prepare
 from bybit.backtest.position import (
     CROSSED,
@@ -180,7 +180,7 @@ class BacktestEngine:
         eras = fee_eras(self.fee_schedule, self.category, self.tier, period, market.symbol)
         terms, unknown = contract_terms(market.instrument, market.risk_tiers, self.leverage, self.slippage_rate)
         prepared = prepare(market, period, self.strategy.warmup(market.interval), self.mark_policy)
-        recorded = prepared.settlements
+        recorded = Settlements(*prepared.settlements)
         if self.funding_policy == "zero":
             recorded = Settlements(recorded.time_ms[:0], recorded.rate[:0], recorded.mark[:0])
         elif not len(recorded.time_ms):
@@ -210,7 +210,7 @@ class BacktestEngine:
         while True:
             logs = _logs(n_rows, len(settlements.time_ms))
             status, where, state, counts, ruined = simulate(
-                prepared.candles,
+                Candles(**{name: getattr(prepared.candles, name) for name in Candles._fields}),
                 decisions,
                 settlements,
                 terms,

@@ -1,28 +1,26 @@
 """One symbol's market as the simulation needs it: checked, cut to the period, as contiguous arrays."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from bybit.backtest.detail import Detail, detail_rows
 from bybit.backtest.errors import UnusableData
-from bybit.backtest.kernel import Candles, Settlements
+from bybit.backtest.frames import PRICES, Floats, Integers, candle_columns, column, digest, index_ms, open_times
+from bybit.backtest.lifetime import TradedSpan, traded_span
+from bybit.backtest.marks import MarkPolicy, MarkSource, marks, settlement_marks
 from bybit.rules.candles import Interval
-from bybit.rules.errors import InvalidInput, NotEstablished
+from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Period, to_ms, utc
 from bybit.strategies.protocol import DAY_MS, MarketView
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-MarkPolicy = Literal["exact", "coarser", "last"]
-PRICES = ("open", "high", "low", "close")
+__all__ = ["MarkPolicy", "MarketData", "Prepared", "SymbolCandles", "SymbolSettlements", "funding_arrays", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,15 @@ class MarketData:
         Settlements as recorded, oldest first; a frame has index funding_time and column funding_rate.
     instrument, risk_tiers : Instrument, sequence of RiskTier
         Contract rules and margin ladder, lowest tier first. Tiers of several ``as_of`` days are dated ladders: each
-        holds from its day on, the first one before it as well, which the result says.
+        holds from its day on, the first one before it as well, which the result says. Nothing is traded before the
+        instrument's launch and after its delivery.
     gaps : tuple of Period
         Where candles are allowed to be absent; each absent one is counted in the result.
     data_version : str or None
         Hash of the data as the store knows it; None computes one from the arrays that are used.
     detail, detail_interval : DataFrame or None, Interval or None
         Shorter last-price candles of the traded period. Orders then meet these, while the strategy goes on deciding
-        at the closes of ``candles``.
+        at the closes of ``candles``; mark candles should be as short.
     quotes : DataFrame or None
         Recorded quotes (index open_time UTC; bid, ask) at candle opens, for ``Slippage.quotes``.
     """
@@ -66,26 +65,81 @@ class MarketData:
     quotes: pd.DataFrame | None = None
 
 
+class SymbolCandles(NamedTuple):
+    """The candles that orders of one symbol meet, shape (n_candles,); quote coin, times in ms UTC.
+
+    ``row`` is the strategy's candle that each belongs to, counted from the first traded one; without detail candles
+    each is its own. ``volume``, ``bid`` and ``ask`` have length 1 (NaN) when nobody asked for them.
+    """
+
+    open_ms: Integers
+    close_ms: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    mark_open: Floats
+    mark_high: Floats
+    mark_low: Floats
+    mark_close: Floats
+    row: Integers
+    bid: Floats
+    ask: Floats
+
+
+class SymbolSettlements(NamedTuple):
+    """Funding of one symbol, oldest first, shape (n_settlements,); ``mark`` is NaN where nobody knows it."""
+
+    time_ms: Integers
+    rate: Floats
+    mark: Floats
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A market cut to one period: what the strategy sees, what the kernel trades and what had to be assumed.
 
-    The view holds ``n_before`` warm-up candles and then the traded ones; ``n_warmup_absent`` of the wanted warm-up
-    were not there, ``n_absent`` candles of the period lie in allowed gaps.
+    The view holds ``n_before`` warm-up candles and then the traded ones, whose closes are ``close_ms``;
+    ``n_warmup_absent`` of the wanted warm-up were not there, ``n_absent`` candles of the period lie in allowed gaps.
     """
 
+    market: MarketData
     view: MarketView
-    candles: Candles
-    settlements: Settlements
+    candles: SymbolCandles
+    close_ms: Integers
+    settlements: SymbolSettlements
+    span: TradedSpan
     n_before: int
     n_warmup_absent: int
     n_absent: int
+    detail: Detail | None
     mark_is_coarser: bool
     data_version: str
 
+    @property
+    def symbol(self) -> str:
+        """The contract's name."""
+        return self.market.symbol
 
-def prepare(market: MarketData, period: Period, n_warmup: int, mark_policy: MarkPolicy) -> Prepared:
+    @property
+    def n_rows(self) -> int:
+        """How many of the strategy's candles are traded."""
+        return len(self.close_ms)
+
+
+def prepare(
+    market: MarketData,
+    period: Period,
+    n_warmup: int,
+    mark_policy: MarkPolicy,
+    *,
+    with_volume: bool = False,
+    with_quotes: bool = False,
+) -> Prepared:
     """Return ``market`` ready for the kernel.
+
+    ``with_volume`` and ``with_quotes`` add what some models of slippage need; absent values are NaN.
 
     Raises
     ------
@@ -97,35 +151,62 @@ def prepare(market: MarketData, period: Period, n_warmup: int, mark_policy: Mark
     step = market.interval.ms
     if step > DAY_MS:
         raise InvalidInput(f"{market.interval.value} candles cannot be back-tested: use one day or shorter")
-    times = _open_times(market.candles, f"candles of {market.symbol}")
-    first, last = np.searchsorted(times, [period.start_ms, period.end_ms - step + 1])
+    what = f"candles of {market.symbol}"
+    span = traded_span(market.instrument, market.interval, period)
+    times = open_times(market.candles, what)
+    first, last = np.searchsorted(times, [span.start_ms, span.last_open_ms + 1])
     begin = max(0, int(first) - n_warmup)
     part = market.candles.iloc[begin:last]
     times = times[begin:last]
     n_before = int(first) - begin
-    columns = {name: _prices(part, name, f"candles of {market.symbol}") for name in PRICES}
-    _check_shape(columns, times, f"candles of {market.symbol}")
+    columns = candle_columns(part, times, what)
     if n_before == len(times):
         raise UnusableData(f"no candle of {market.symbol} lies in {period}: fetch {market.interval.value} candles")
-    n_absent = _n_absent(market, times[n_before:], period)
+    n_absent = _n_absent(market, times[n_before:], span.start_ms, span.last_open_ms + step)
     if n_before:
         # The warm-up has to reach the period without a hole as well; what a gap allows there needs no count.
-        _n_absent(market, times[:n_before], Period.from_ms(int(times[0]), period.start_ms))
+        _n_absent(market, times[:n_before], int(times[0]), span.start_ms)
 
-    traded = {name: values[n_before:] for name, values in columns.items()}
-    candles, mark_is_coarser = _with_mark(market, times[n_before:], traded, mark_policy)
+    traded, detail = times[n_before:], None
+    if market.detail is None:
+        interval, opens, row = market.interval, traded, np.arange(len(traded))
+        last_prices = {name: values[n_before:] for name, values in columns.items()}
+        table = part.iloc[n_before:]
+    else:
+        coarse = {name: values[n_before:] for name, values in columns.items()}
+        detail = detail_rows(market.symbol, market.detail, market.detail_interval, market.interval, traded, coarse)
+        detail.check_absent(market.gaps)
+        interval, opens, row = detail.interval, detail.open_ms, detail.row
+        last_prices, table = detail.prices, detail.table
+    source = MarkSource(market.symbol, market.mark, market.mark_interval, mark_policy)
+    of_mark, mark_is_coarser = marks(source, opens, interval, last_prices)
+    bid, ask = _quotes(market, opens) if with_quotes else (_NONE, _NONE)
+    candles = SymbolCandles(
+        open_ms=opens,
+        close_ms=opens + interval.ms,
+        **last_prices,
+        volume=column(table, "volume", what, (*PRICES, "volume")) if with_volume else _NONE,
+        **of_mark._asdict(),
+        row=row,
+        bid=bid,
+        ask=ask,
+    )
     funding_ms, funding_rate = funding_arrays(market)
-    settlements = Settlements(funding_ms, funding_rate, _settlement_marks(market, candles, funding_ms, mark_policy))
-    view = _view(market, part, times, columns, funding_ms, funding_rate)
+    marked = settlement_marks(source, funding_ms, candles.open_ms, candles.open)
+    settlements = SymbolSettlements(funding_ms, funding_rate, marked)
     return Prepared(
-        view=view,
+        market=market,
+        view=_view(market, part, times, columns, funding_ms, funding_rate),
         candles=candles,
+        close_ms=traded + step,
         settlements=settlements,
+        span=span,
         n_before=n_before,
         n_warmup_absent=n_warmup - n_before,
         n_absent=n_absent,
+        detail=detail,
         mark_is_coarser=mark_is_coarser,
-        data_version=market.data_version or _digest([times, *columns.values(), *candles, *settlements]),
+        data_version=market.data_version or digest([times, *columns.values(), *candles, *settlements]),
     )
 
 
@@ -138,7 +219,7 @@ def funding_arrays(market: MarketData) -> tuple[Integers, Floats]:
         When two settlements share a time, are out of order, belong to another symbol or have no rate.
     """
     if isinstance(market.funding, pd.DataFrame):
-        times = _index_ms(market.funding, f"funding of {market.symbol}")
+        times = index_ms(market.funding, f"funding of {market.symbol}")
         rates = market.funding["funding_rate"].to_numpy(dtype=np.float64, copy=True)
     else:
         if others := {rate.symbol for rate in market.funding} - {market.symbol}:
@@ -153,94 +234,26 @@ def funding_arrays(market: MarketData) -> tuple[Integers, Floats]:
     return times, rates
 
 
-def _with_mark(
-    market: MarketData, times: Integers, last: dict[str, Floats], policy: MarkPolicy
-) -> tuple[Candles, bool]:
-    # Returns the candles with a mark for each, and whether it came from longer mark candles.
-    step = market.interval.ms
-    close_ms = times + step
-    if policy == "last":
-        return Candles(times, close_ms, **last, **{f"mark_{name}": last[name] for name in PRICES}), False
-    if market.mark is None or market.mark_interval is None:
-        raise NotEstablished(
-            f"no mark prices of {market.symbol}: liquidation is judged by the mark; give mark candles, or ask for "
-            "mark_policy='last' by name"
-        )
-    what = f"mark candles of {market.symbol}"
-    mark_step = market.mark_interval.ms
-    mark_times = _open_times(market.mark, what)
-    mark = {name: _prices(market.mark, name, what) for name in PRICES}
-    _check_shape(mark, mark_times, what)
-    if mark_step <= step:
-        if (mark_times % mark_step).any():
-            raise UnusableData(f"{what} lie off the {market.mark_interval.value} grid")
-        if step % mark_step:
-            raise InvalidInput(f"{market.mark_interval.value} mark candles do not fill {market.interval.value} ones")
-        where = _places(market, mark_times, times, step // mark_step)
-        rows = where[:, None] + np.arange(step // mark_step)
-        return (
-            Candles(
-                times,
-                close_ms,
-                **last,
-                mark_open=mark["open"][where],
-                mark_high=mark["high"][rows].max(axis=1),
-                mark_low=mark["low"][rows].min(axis=1),
-                mark_close=mark["close"][rows[:, -1]],
-            ),
-            False,
-        )
-    if policy == "exact":
-        raise NotEstablished(
-            f"mark candles of {market.symbol} are {market.mark_interval.value}, longer than the candles "
-            f"({market.interval.value}): give mark candles of that length, or ask for mark_policy='coarser' by name"
-        )
-    if mark_step % step:
-        raise InvalidInput(f"{market.interval.value} candles do not fill {market.mark_interval.value} mark candles")
-    cover = (times - mark_times[0]) // mark_step * mark_step + mark_times[0] if len(mark_times) else times
-    where = _places(market, mark_times, cover, 1)
-    low, high = mark["low"][where], mark["high"][where]
-    ends = mark_times[where] + mark_step == close_ms
-    return (
-        Candles(
-            times,
-            close_ms,
-            **last,
-            # Inside a longer candle the mark at the open is not known; its extremes hold for every candle inside.
-            mark_open=np.where(mark_times[where] == times, mark["open"][where], np.nan),
-            mark_high=high.copy(),
-            mark_low=low.copy(),
-            mark_close=np.where(ends, mark["close"][where], np.clip(last["close"], low, high)),
-        ),
-        True,
-    )
+_NONE = np.full(1, np.nan)
+_NONE.flags.writeable = False
 
 
-def _places(market: MarketData, mark_times: Integers, wanted: Integers, n_each: int) -> Integers:
-    """Return the row of each wanted mark candle; all ``n_each`` from there on have to be present."""
-    assert market.mark_interval is not None  # the caller looked
-    where = np.searchsorted(mark_times, wanted)
-    span = (n_each - 1) * market.mark_interval.ms
-    inside = where + n_each <= len(mark_times)
-    present = inside.copy()
-    first = where[inside]
-    present[inside] = (mark_times[first] == wanted[inside]) & (mark_times[first + n_each - 1] == wanted[inside] + span)
-    if not present.all():
-        at = utc(int(wanted[~present][0])).isoformat()
-        raise NotEstablished(
-            f"mark prices of {market.symbol} are missing for {int((~present).sum())} of {len(wanted)} candles, the "
-            f"first at {at}: fetch them, choose a period that has them, or ask for mark_policy='last' by name"
-        )
-    return where.astype(np.int64)
-
-
-def _settlement_marks(market: MarketData, candles: Candles, times: Integers, policy: MarkPolicy) -> Floats:
-    # The mark at a settlement is the open of a mark candle at exactly that instant; anything else is not known.
-    source_times, opens = candles.open_ms, candles.open
-    if policy != "last" and market.mark is not None:
-        source_times, opens = _index_ms(market.mark, "mark"), market.mark["open"].to_numpy(dtype=np.float64)
-    where = np.minimum(np.searchsorted(source_times, times), len(source_times) - 1)
-    return np.where(source_times[where] == times, opens[where], np.nan)
+def _quotes(market: MarketData, opens: Integers) -> tuple[Floats, Floats]:
+    # The recorded bid and ask at each open, NaN where there is none.
+    if market.quotes is None:
+        return _NONE, _NONE
+    what = f"quotes of {market.symbol}"
+    times = open_times(market.quotes, what)
+    bid, ask = (column(market.quotes, name, what, ("bid", "ask")) for name in ("bid", "ask"))
+    known = np.isfinite(bid) & np.isfinite(ask)
+    if (bad := known & ~((bid > 0.0) & (bid <= ask))).any():
+        at = utc(int(times[bad][0])).isoformat()
+        raise UnusableData(f"{what} are none at {at}: expected 0 < bid <= ask; run the quality checks on them")
+    if not len(times):
+        return _NONE, _NONE
+    where = np.minimum(np.searchsorted(times, opens), len(times) - 1)
+    found = (times[where] == opens) & known[where]
+    return np.where(found, bid[where], np.nan), np.where(found, ask[where], np.nan)
 
 
 def _view(
@@ -267,9 +280,9 @@ def _view(
     return MarketView(symbol=market.symbol, interval=market.interval, **arrays)
 
 
-def _n_absent(market: MarketData, times: Integers, period: Period) -> int:
-    expected = market.interval.open_times(period.start_ms, period.end_ms)
-    expected = expected[expected + market.interval.ms <= period.end_ms]
+def _n_absent(market: MarketData, times: Integers, start_ms: int, end_ms: int) -> int:
+    expected = market.interval.open_times(start_ms, end_ms)
+    expected = expected[expected + market.interval.ms <= end_ms]
     if len(expected) == len(times) and (expected == times).all():
         return 0
     if off := np.setdiff1d(times, expected).tolist():
@@ -282,46 +295,6 @@ def _n_absent(market: MarketData, times: Integers, period: Period) -> int:
         at = utc(int(absent[~allowed][0])).isoformat()
         raise UnusableData(
             f"{int((~allowed).sum())} of {len(expected)} {market.interval.value} candles of {market.symbol} are absent "
-            f"in {period}, the first at {at}: fetch them, or allow them by name in gaps"
+            f"in {Period.from_ms(start_ms, end_ms)}, the first at {at}: fetch them, or allow them by name in gaps"
         )
     return len(absent)
-
-
-def _open_times(frame: pd.DataFrame, what: str) -> Integers:
-    times = _index_ms(frame, what)
-    if (np.diff(times) <= 0).any():
-        at = utc(int(times[1:][np.diff(times) <= 0][0])).isoformat()
-        raise UnusableData(f"{what} are not strictly oldest first at {at}: sort them and keep one a time")
-    return times
-
-
-def _index_ms(frame: pd.DataFrame, what: str) -> Integers:
-    if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is None:
-        raise UnusableData(f"{what} need an index of aware UTC times, found {frame.index.dtype}")
-    return np.array(frame.index.as_unit("ms").asi8, dtype=np.int64)
-
-
-def _prices(frame: pd.DataFrame, name: str, what: str) -> Floats:
-    if name not in frame.columns:
-        raise UnusableData(f"{what} have no column {name!r}: expected {', '.join(PRICES)}")
-    return np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64, copy=True))
-
-
-def _check_shape(columns: dict[str, Floats], times: Integers, what: str) -> None:
-    high, low = columns["high"], columns["low"]
-    bad = ~((low > 0.0) & np.isfinite(high))
-    for price in (columns["open"], columns["close"]):
-        bad |= ~((low <= price) & (price <= high))
-    if bad.any():
-        at = utc(int(times[bad][0])).isoformat()
-        raise UnusableData(
-            f"{int(bad.sum())} {what} are none (NaN, not positive, or open or close outside low and high), the first "
-            f"at {at}: run the quality checks and fetch them again"
-        )
-
-
-def _digest(arrays: Sequence[NDArray[np.generic]]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
