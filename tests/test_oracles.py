@@ -103,8 +103,12 @@ def test_a_ledger_case_is_compared_after_rounding_to_eight_decimals(tmp_path: Pa
     assert main([str(ledger_case(tmp_path, "100.00000001"))]) == 1
 
 
-def test_a_case_of_cross_margin_fails_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(ledger_case(tmp_path, "100", mode="cross"))]) == 1
+def test_a_case_of_cross_margin_is_answered(tmp_path: Path) -> None:
+    assert main([str(ledger_case(tmp_path, "100", mode="cross"))]) == 0
+
+
+def test_a_case_of_portfolio_margin_fails_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(ledger_case(tmp_path, "100", mode="portfolio"))]) == 1
     assert "UnsupportedMarginMode" in capsys.readouterr().out
 
 

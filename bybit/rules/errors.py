@@ -3,7 +3,7 @@
 PerpflowError
 ├── InvalidInput              what the caller gave cannot be used
 │   ├── NotEstablished        nobody knows: no fee row, no risk tier, no rate for that date
-│   └── UnsupportedMarginMode the ledger does not know cross or portfolio margin yet
+│   └── UnsupportedMarginMode the ledger does not know portfolio margin
 ├── BybitError                the venue or the way to it           bybit.client.errors
 ├── StoreError                the database                         bybit.store.errors
 ├── BacktestError             the simulation refuses               bybit.backtest.errors

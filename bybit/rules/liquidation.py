@@ -7,14 +7,38 @@ everywhere (long +): linear in base coin, inverse in USD contracts; margins are 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import StrEnum
 
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.margin import MaintenanceTerms, initial_margin, maintenance_margin
+from bybit.rules.periods import to_ms
 from bybit.rules.positions import check_price, notional, unrealized_pnl
 
 MARK_BASED_FROM = datetime(2025, 9, 2, tzinfo=UTC)
-"""From here on isolated maintenance margin is reckoned on the mark price."""
+"""From here on maintenance margin is reckoned on the mark price, isolated and cross."""
+_MARK_BASED_FROM_MS = to_ms(MARK_BASED_FROM)
+
+
+class MarginBasis(StrEnum):
+    """Which price maintenance margin is reckoned on; BY_DATE follows the venue's change of 2025-09-02."""
+
+    MARK = "mark"
+    ENTRY = "entry"
+    BY_DATE = "by_date"
+
+    def at(self, time_ms: int) -> "MarginBasis":
+        """Return MARK or ENTRY, whichever holds at an instant (ms UTC)."""
+        if self is not MarginBasis.BY_DATE:
+            return self
+        return MarginBasis.MARK if time_ms >= _MARK_BASED_FROM_MS else MarginBasis.ENTRY
+
+
+class LiquidationMode(StrEnum):
+    """What happens to an isolated position that is lost: all of it at once, or tier by tier as the venue does."""
+
+    TAKEOVER = "takeover"
+    STEP_DOWN = "step_down"
 
 
 def bankruptcy_price(category: Category, entry_price: Decimal, size: Decimal, margin: Decimal) -> Decimal | None:
@@ -140,7 +164,21 @@ def entry_based_liquidation_price(
     """
     _check_position(entry_price, size)
     value = notional(category, size, entry_price)
-    cushion = initial_margin(value, leverage) + extra_margin - maintenance_margin(value, tiers)
+    # A position that no order could have opened has no figure in this rule of the venue.
+    maintenance_margin(value, tiers)
+    margin = initial_margin(value, leverage) + extra_margin
+    return liquidation_price_from_entry(category, entry_price, size, margin, tiers)
+
+
+def liquidation_price_from_entry(
+    category: Category, entry_price: Decimal, size: Decimal, margin: Decimal, tiers: Sequence[MaintenanceTerms]
+) -> Decimal | None:
+    """Return the mark price at which ``margin`` plus unrealized P&L equals maintenance on the entry value.
+
+    Above the top of the ladder its last tier goes on; None when no positive price reaches it.
+    """
+    _check_position(entry_price, size)
+    cushion = margin - maintenance_margin(notional(category, size, entry_price), tiers, beyond_top=True)
     # The price that has lost all of a margin is the bankruptcy price of that margin.
     return bankruptcy_price(category, entry_price, size, cushion)
 

@@ -280,8 +280,8 @@ def test_a_refused_event_leaves_the_account_as_it_was() -> None:
     buy(ledger, "1", "100")
 
 
-@pytest.mark.parametrize("mode", ["cross", "portfolio", "REGULAR_MARGIN"])
-def test_cross_margin_is_refused_by_name(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["portfolio", "REGULAR_MARGIN"])
+def test_an_unknown_margin_mode_is_refused_by_name(mode: str) -> None:
     contract = Contract("BTCUSDT", Category.LINEAR, D(10), TIERS)
     with pytest.raises(UnsupportedMarginMode, match=mode):
         Account(D(1), contracts=[contract], fees=RATES, margin_mode=mode)

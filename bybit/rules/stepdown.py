@@ -1,0 +1,48 @@
+"""Step-down liquidation: how much of a lost isolated position is closed to bring it one margin tier lower.
+
+The venue sends a fill-or-kill order for the part of the value above the next lower tier; its price is not published.
+"""
+
+from decimal import ROUND_DOWN, Decimal
+
+from bybit.rules.holdings import Terms
+from bybit.rules.ledger import Position
+from bybit.rules.liquidation import MarginBasis
+from bybit.rules.positions import notional
+
+ASSUMPTIONS = (
+    "a step-down closes at the mark price that triggered it, as taker, the part of the value above the next lower tier",
+    "what a step-down realizes comes out of cash, and margin is released in proportion, as with any close",
+    "a position at or beyond its bankruptcy price is taken over whole: the venue's order would not fill there",
+)
+"""What no text of the venue says about step-downs, and what is reckoned instead."""
+
+
+def step_down(terms: Terms, position: Position, mark: Decimal, qty_step: Decimal | None = None) -> Decimal | None:
+    """Return the part to close, signed like the position; None when the whole position is taken over.
+
+    Parameters
+    ----------
+    terms : Terms
+        Ladder and basis in force; the tier is that of the value at the mark, or at the entry before 2025-09-02.
+    position : Position
+        Isolated and lost at ``mark``.
+    mark : Decimal
+        Mark price of the trigger.
+    qty_step : Decimal, optional
+        What stays is rounded down to it.
+    """
+    if position.entry_price is None or position.margin + terms.unrealized(position, mark) <= 0:
+        return None
+    basis = position.entry_price if terms.basis is MarginBasis.ENTRY else mark
+    value = notional(terms.category, position.size, basis)
+    bounds = [tier.max_notional for tier in terms.tiers[:-1]]
+    below = [bound for bound in bounds if bound is not None and bound < value]
+    if not below:
+        return None
+    kept = abs(position.size) * below[-1] / value
+    if qty_step is not None:
+        kept = (kept / qty_step).to_integral_value(ROUND_DOWN) * qty_step
+    if not kept:
+        return None
+    return position.size - kept.copy_sign(position.size)
