@@ -69,7 +69,8 @@ class Console:
         """Show one back-test."""
         self._out.print(_matrix([row], {}))
         if not row["refused"]:
-            self._out.print(_pairs("costs, USDT (positive is paid)", row["costs"]))
+            self._out.print(_costs(row))
+            self._fee_bounds(row)
             self._out.print(_pairs("metrics", row["metrics"]))
             if row["assumptions"]:
                 self._out.print(_pairs("assumptions, counted", row["assumptions"]))
@@ -161,6 +162,13 @@ class Console:
         self.say(state["words"])
         self._json(state)
 
+    def _fee_bounds(self, row: Row) -> None:
+        if row["fee_bounds"]:
+            early, late = (f"{row['fee_bounds'][end]['net_return']:+.2%}" for end in ("earliest", "latest"))
+            windows = ", ".join(row["fee_bounds"]["windows"])
+            self.say(f"[yellow]Nobody recorded the day on which fees changed in {windows}:[/yellow] net return is")
+            self.say(f"  {early} if it was the first possible day, {late} if the last")
+
     def _verdict(self, decision: Row, *, every_gate: bool = False) -> None:
         good = decision["verdict"] == "PROMOTE"
         stages = decision["from_stage"] + (f" -> {decision['to_stage']}" if good else "")
@@ -240,6 +248,20 @@ def _minute(time: str | None) -> str:
 def _why(decision: Row) -> str:
     failed = [gate["reason"] for gate in decision["gates"] if not gate["passed"]]
     return decision.get("reason") or "; ".join(failed) or "every gate passed"
+
+
+def _costs(row: Row) -> Table:
+    """Return what each symbol of a run earned and paid, and the account in the last line."""
+    names = list(row["costs"])
+    table = Table("USDT (costs: positive is paid)", header_style="bold")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for symbol, costs in row["costs_by_symbol"].items():
+        table.add_row(symbol, *(f"{costs[name]:,.2f}" for name in names))
+    if len(row["costs_by_symbol"]) > 1:
+        table.add_section()
+        table.add_row("account", *(f"{row['costs'][name]:,.2f}" for name in names))
+    return table
 
 
 def _pairs(title: str, values: Row) -> Table:

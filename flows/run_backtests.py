@@ -25,7 +25,11 @@ def run_backtests(request: PipelineRequest, span: Span | None = None) -> dict[st
     Returns one row for each cell, and remarks: what was left out and why.
     """
     period = span.period if span else None
-    rows, remarks = fan_out(request.matrix(stored_symbols(request.symbols, request.interval, period, request.detail)))
+    rows, remarks = fan_out(
+        request.matrix(
+            stored_symbols(request.symbols, request.interval, period, request.terms.detail_of(request.interval))
+        )
+    )
     _announce(len(rows))
     return {"results": rows, "remarks": remarks}
 
@@ -69,7 +73,7 @@ def backtest_stored(
 ) -> dict[str, Any]:
     """Run one back-test by hand, without a Prefect server; return its row."""
     checked_strategies([strategy])
-    plans = stored_symbols(symbols, interval, period)
+    plans = stored_symbols(symbols, interval, period, terms.detail_of(interval))
     _, refused = usable_symbols(plans, allow_gaps=terms.allow_gaps)
     if refused:
         raise InvalidInput("; ".join(refused))

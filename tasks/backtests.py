@@ -90,7 +90,7 @@ def backtest_case(case: BacktestCase) -> Row:
     except PerpflowError as refusal:
         return _refused(case, strategy, refusal)
     _keep_tables(key, result)
-    record = _record(key, case, strategy, result)
+    record = _record(key, case, strategy, result, _fee_bounds(case, strategy, markets, schedule))
     store().runs.add(record)
     return _row(record)
 
@@ -121,7 +121,8 @@ def reproduce(run_key: str) -> Row:
             f"run {record.run_key[:16]} rests on other data, fees or engine than those of today (key {key[:16]}):"
             " it cannot be computed again from this store"
         )
-    again = _record(key, case, strategy, _simulate(case, strategy, markets, schedule))
+    result = _simulate(case, strategy, markets, schedule)
+    again = _record(key, case, strategy, result, _fee_bounds(case, strategy, markets, schedule))
     return {"run_key": key, "same": _figures(again.metrics) == _figures(record.metrics), "row": _row(again)}
 
 
@@ -146,6 +147,24 @@ def _simulate(
         funding_policy=terms.funding_policy,
     )
     return combine([engine.run(market, case.span.period) for market in markets])
+
+
+def _fee_bounds(
+    case: BacktestCase, strategy: Strategy, markets: Sequence[MarketData], schedule: FeeSchedule
+) -> Row | None:
+    """Return the run under either day on which the fees may have changed; None when not asked for, or all is known.
+
+    The table's own day is the latest: the first on which somebody saw the new rate.
+    """
+    windows = schedule.uncertain(case.span.period)
+    if not case.terms.fee_bounds or not windows:
+        return None
+    bounds: Row = {"windows": [str(window) for window in windows]}
+    for change in ("earliest", "latest"):
+        result = _simulate(case, strategy, markets, schedule.with_change(change))
+        fees = result.costs.maker_fees + result.costs.taker_fees
+        bounds[change] = {"net_return": result.metrics["net_return"], "fees": fees, "net": result.costs.net}
+    return bounds
 
 
 @lru_cache(maxsize=256)
@@ -191,7 +210,7 @@ def _run_key(case: BacktestCase, strategy: Strategy, markets: Sequence[MarketDat
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestResult) -> RunRecord:
+def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestResult, bounds: Row | None) -> RunRecord:
     return RunRecord(
         run_key=key,
         created_at=datetime.now(UTC),
@@ -204,6 +223,8 @@ def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestRe
         | {
             "refused": None,
             "costs": asdict(result.costs),
+            "costs_by_symbol": {symbol: asdict(costs) for symbol, costs in result.costs_by_symbol.items()},
+            "fee_bounds": bounds,
             "assumptions": result.assumptions,
             "rejected_orders": result.rejected_orders,
             "initial_capital": case.terms.initial_capital,
@@ -231,7 +252,16 @@ def _refused(case: BacktestCase, strategy: Strategy, refusal: PerpflowError) -> 
 
 
 def _row(record: RunRecord) -> Row:
-    apart = ("refused", "costs", "assumptions", "rejected_orders", "initial_capital", "equity_daily")
+    apart = (
+        "refused",
+        "costs",
+        "costs_by_symbol",
+        "fee_bounds",
+        "assumptions",
+        "rejected_orders",
+        "initial_capital",
+        "equity_daily",
+    )
     return {
         "run_key": record.run_key,
         "strategy": record.strategy,

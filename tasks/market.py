@@ -141,7 +141,10 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
     end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))
     start = end - (request.lookback or _DEFAULT_LOOKBACK)
     wanted = request.symbols or _DEFAULT_SYMBOLS
-    plans = [_plan_of_venue(venue, symbol, interval, start, end, request.detail) for symbol in wanted]
+    plans = [
+        _plan_of_venue(venue, symbol, interval, start, end, request.terms.detail_of(request.interval))
+        for symbol in wanted
+    ]
     return [plan for plan in plans if plan is not None]
 
 
@@ -171,24 +174,20 @@ def _plan_of_venue(
 
 def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
     recorded = [instrument.symbol for instrument in tape.instruments(Category.LINEAR, _EVER_MS)]
-    plans = [
-        plan
-        for symbol in request.symbols or recorded
-        if (plan := _plan_of_tape(tape, symbol, interval, request.detail))
-    ]
+    wanted, detail = request.symbols or recorded, request.terms.detail_of(request.interval)
+    plans = [plan for symbol in wanted if (plan := _plan_of_tape(tape, symbol, interval, detail))]
     planned = {plan.symbol for plan in plans}
     if absent := [symbol for symbol in request.symbols if symbol not in planned]:
         raise InvalidInput(
-            f"the tape has no {_lengths(interval, request.detail)} candles of {', '.join(absent)}, nor finer ones to"
-            " build them from;"
-            f" it holds {', '.join(recorded)}"
+            f"the tape has no {_lengths(interval, detail)} candles of {', '.join(absent)}, nor finer ones to build"
+            f" them from; it holds {', '.join(recorded)}"
         )
     if not request.symbols:
         # Nobody asked for one by name: what can be charged funding and liquidated, and compared over the same time.
         whole = [plan for plan in plans if plan.mark is not None and plan.funding is not None]
         plans = most_in_common(whole, request.tiers)
     if not plans:
-        lengths = _lengths(interval, request.detail)
+        lengths = _lengths(interval, detail)
         raise InvalidInput(f"no symbol of the tape has {lengths} candles, mark prices and funding together")
     if request.lookback is None:
         return plans

@@ -182,6 +182,21 @@ class BacktestTerms(Plan):
     def _detail_is_served(cls, detail: str | None) -> str | None:
         return None if detail is None else Interval.parse(detail).value
 
+    def detail_of(self, interval: str) -> Interval | None:
+        """Return the length of the candles that decide inside those of ``interval``.
+
+        Raises
+        ------
+        InvalidInput
+            When they are not shorter.
+        """
+        if self.detail is None:
+            return None
+        detail, candles = Interval.parse(self.detail), Interval.parse(interval)
+        if not detail < candles:
+            raise InvalidInput(f"detail candles of {detail.value} are not shorter than the candles, {candles.value}")
+        return detail
+
 
 class MatrixPlan(Plan):
     """Which strategies, fee tiers and periods a run fans out over."""
@@ -242,22 +257,6 @@ class PipelineRequest(Plan):
     @classmethod
     def _interval_is_served(cls, interval: str) -> str:
         return Interval.parse(interval).value
-
-    @property
-    def detail(self) -> Interval | None:
-        """The length of the candles that decide inside the longer ones.
-
-        Raises
-        ------
-        InvalidInput
-            When they are not shorter.
-        """
-        if self.terms.detail is None:
-            return None
-        detail, interval = Interval.parse(self.terms.detail), Interval.parse(self.interval)
-        if not detail < interval:
-            raise InvalidInput(f"detail candles of {detail.value} are not shorter than the candles, {interval.value}")
-        return detail
 
     def matrix(self, symbols: Sequence[SymbolPlan]) -> MatrixPlan:
         """Return the matrix of this request over the symbols that may be used."""

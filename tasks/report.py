@@ -108,7 +108,8 @@ def render(run: Row) -> str:
     """Return the report page as HTML that needs nothing from outside."""
     pages = Environment(loader=PackageLoader("tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     pages.filters.update(percent=_percent, share=_share, money=_money, figure=_figure)
-    return pages.get_template("report.html").render(run=run, charts=_pictures(run["results"]))
+    page = pages.get_template("report.html")
+    return page.render(run=run, charts=_pictures(run["results"]), by_symbol=_by_symbol(run["results"]))
 
 
 def _data_versions(row: Row) -> list[tuple[str, str]]:
@@ -136,6 +137,19 @@ def _pictures(results: Sequence[Row]) -> dict[str, Any]:
         },
         "dearest_tier": dearest,
     }
+
+
+def _by_symbol(results: Sequence[Row]) -> list[Row]:
+    """Return the costs of each strategy and symbol at the dearest tier, summed over its periods."""
+    totals: dict[tuple[str, str], Row] = {}
+    for row in results:
+        if row["refused"] or row["tier"] != results[0]["tier"]:
+            continue
+        for symbol, costs in row["costs_by_symbol"].items():
+            head = {"strategy": row["strategy"], "symbol": symbol}
+            total = totals.setdefault((row["strategy"], symbol), head | dict.fromkeys(costs, 0.0))
+            total.update({name: total[name] + amount for name, amount in costs.items()})
+    return list(totals.values())
 
 
 def _computed(results: Sequence[Row], strategy: str) -> list[Row]:

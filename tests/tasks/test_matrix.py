@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput, NotEstablished
 from tasks.matrix import most_in_common, plan_cases
 from tasks.plans import BacktestTerms, MatrixPlan, PipelineRequest, Span, SymbolPlan, checked, checked_strategies
@@ -128,6 +129,7 @@ def test_slippage_is_a_model_and_a_bare_number_is_the_fixed_one() -> None:
 
 
 def test_detail_candles_have_to_be_shorter_than_the_candles() -> None:
-    asked = checked(PipelineRequest, strategies=("trend",), interval="15m", terms=BacktestTerms(detail="15m"))
+    terms = checked(BacktestTerms, detail="15m")
+    assert terms.detail_of("1h") is Interval.MINUTE_15
     with pytest.raises(InvalidInput, match="not shorter"):
-        _ = asked.detail
+        terms.detail_of("15m")
