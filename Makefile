@@ -13,8 +13,8 @@ run: setup
 	@$(BIN)/perpflow run $(ARGS)
 
 test: setup-dev check
-	@# Each process starts with a part in file order and takes over work of the other when it is done: modules stay together.
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
+	@# A file stays in one process, so what its tests share is made once; in file order, the longest are not last.
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
