@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bybit.backtest.slippage import Slippage
 from validation.criteria import Evidence, Gate, GateResult, Run, at_most
 from validation.errors import NotComputable
 
@@ -38,8 +39,10 @@ def _let_off(run: Run, min_slippage_rate: float) -> list[str]:
         found.append("no funding charged")
     if _told(run, "mark_policy") == "last":
         found.append("liquidation judged by the last price")
-    if (slippage := _told(run, "slippage_rate")) < min_slippage_rate:
-        found.append(f"slippage {slippage:g} below {min_slippage_rate:g}")
+    slippage = Slippage.parse(str(_told(run, "slippage")))
+    # Recorded quotes are the spread itself; what else has no rate of its own was refused before.
+    if slippage.rate is not None and slippage.rate < min_slippage_rate:
+        found.append(f"slippage {slippage} below {min_slippage_rate:g}")
     assumed = run.metrics.get("assumptions", {})
     if not isinstance(assumed, Mapping):
         raise NotComputable(f"{run.tier} in {run.period} does not say what it assumed")

@@ -27,7 +27,7 @@ ORIGIN = {
     "origin": "tape-1",
     "funding_policy": "recorded",
     "mark_policy": "exact",
-    "slippage_rate": 0.0002,
+    "slippage": "fixed:0.0002",
 }
 
 
