@@ -1,0 +1,163 @@
+"""The same plan on the same candles in ours and in the peers: final equity and every trade, to 1e-9."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from bybit.backtest.engine import BacktestResult, MarketData
+from bybit.rules.periods import Period
+from tests.fidelity.plan import Plan, Terms, trade, without_limits
+from tests.peers import ENGINES, Answer, Books, Case, Trade, ask
+
+TOLERANCE = 1e-9
+CAPITAL = 100_000.0
+FLAT_FEE = "0.00055"
+FINE_STEP = Decimal("0.00000001")
+KINDS = {
+    "costs off": ("0", True),
+    "flat fee": (FLAT_FEE, True),
+    "flat fee, quantities to 8 decimals": (FLAT_FEE, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One case, with our own books of it."""
+
+    case: Case
+    symbol: str
+    kind: str
+    ours: Books
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One engine beside ours: the largest differences, as fractions of the capital and of the value of the trade."""
+
+    engine: str
+    question: Question
+    theirs: Books
+    equity_difference: float
+    trade_difference: float
+    same_times: bool
+
+    @property
+    def equal(self) -> bool:
+        return self.same_times and max(self.equity_difference, self.trade_difference) <= TOLERANCE
+
+
+def question(market: MarketData, period: Period, plan: Plan, kind: str, folder: Path) -> Question:
+    """Trade a plan in ours and write down what the peers are asked."""
+    fee, whole_lots = KINDS[kind]
+    contract = market.instrument
+    step = contract.qty_step if whole_lots else FINE_STEP
+    wanted = plan.lots(step)
+    # Nothing but prices and one fee: no funding, no slippage, no maintenance margin, capital enough for 1x.
+    bare = without_limits(market, lots=whole_lots, ticks=True, maintenance=False)
+    result = trade(bare, period, wanted, Terms(CAPITAL, maker=fee, taker=fee))
+    path = folder / f"{market.symbol}-{'lots' if whole_lots else 'fine'}.parquet"
+    candles(market, period, wanted).to_parquet(path)
+    case = Case(
+        name=f"{market.symbol}: {kind}",
+        candles=str(path),
+        symbol=market.symbol,
+        interval=market.interval.value,
+        tick_size=str(contract.tick_size),
+        qty_step=f"{step:f}",
+        capital=CAPITAL,
+        fee_rate=float(fee),
+    )
+    return Question(case, market.symbol, kind, books(result))
+
+
+def candles(market: MarketData, period: Period, plan: Plan) -> pd.DataFrame:
+    """Return the candles of the period with the plan beside them, the position decided at each close."""
+    table = market.candles
+    table = table[(table.index >= period.start) & (table.index < period.end)]
+    closes = table.index + pd.Timedelta(milliseconds=market.interval.ms)
+    chosen = table[["open", "high", "low", "close", "volume"]].reset_index()
+    chosen["open_time"] = table.index.as_unit("ms").asi8
+    chosen["target"] = plan.target.reindex(closes).to_numpy()
+    return chosen
+
+
+def books(result: BacktestResult) -> Books:
+    """Return our result as the peers give theirs."""
+    assert result.open_positions.empty
+    assert not result.rejected_orders
+    assert result.liquidations.empty
+    rows = result.trades
+    trades = [
+        Trade(
+            entry_ms,
+            exit_ms,
+            int(row.side),
+            row.qty,
+            row.entry_price,
+            row.exit_price,
+            row.net_pnl,
+            row.fees,
+        )
+        for entry_ms, exit_ms, row in zip(
+            rows["entry_time"].dt.as_unit("ms").astype("int64"),
+            rows["exit_time"].dt.as_unit("ms").astype("int64"),
+            rows.itertuples(),
+            strict=True,
+        )
+    ]
+    return Books(float(result.equity[-1]), tuple(trades))
+
+
+def compare(answer: Answer, questions: Iterable[Question]) -> list[Comparison]:
+    """Hold one engine's books against ours."""
+    found = []
+    for asked in questions:
+        theirs = answer.books[asked.case.name]
+        ours = asked.ours
+        pairs = list(zip(ours.trades, theirs.trades, strict=False))
+        same = len(ours.trades) == len(theirs.trades) and all(
+            (a.entry_ms, a.exit_ms, a.side) == (b.entry_ms, b.exit_ms, b.side) for a, b in pairs
+        )
+        found.append(
+            Comparison(
+                engine=f"{answer.engine} {answer.version}",
+                question=asked,
+                theirs=theirs,
+                equity_difference=abs(ours.final_equity - theirs.final_equity) / asked.case.capital,
+                trade_difference=max((difference(a, b) for a, b in pairs), default=0.0),
+                same_times=same,
+            )
+        )
+    return found
+
+
+def difference(a: Trade, b: Trade) -> float:
+    """Return the largest difference of two trades: prices and quantity in themselves, money per value entered."""
+    value = a.qty * a.entry_price
+    return max(
+        abs(a.qty / b.qty - 1.0),
+        abs(a.entry_price / b.entry_price - 1.0),
+        abs(a.exit_price / b.exit_price - 1.0),
+        abs(a.net_pnl - b.net_pnl) / value,
+        abs(a.fees - b.fees) / value,
+    )
+
+
+def everybody(questions: list[Question], engines: Iterable[str] = ENGINES) -> list[Comparison]:
+    """Ask every engine every question, two at a time."""
+    cases = [asked.case for asked in questions]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda engine: ask(engine, cases), engines))
+    return [comparison for answer in answers for comparison in compare(answer, questions)]
+
+
+def broken(books: Books) -> Books:
+    """Return books with one trade a millionth of its value off: what a comparison has to notice."""
+    first, *rest = books.trades
+    return Books(
+        books.final_equity, (replace(first, net_pnl=first.net_pnl + 1e-6 * first.qty * first.entry_price), *rest)
+    )
