@@ -3,7 +3,11 @@
 A row applies from ``valid_from`` up to, not including, ``valid_to`` (UTC days; "" means still in force when last seen).
 Rates are fractions of traded value, a negative maker rate is a rebate. Two boundaries are the first dated sighting of
 the new rate, not the day of the change: ``UNCERTAIN_WINDOWS`` holds the spans in which either rate may have applied.
-Not in the table: regional schedules, promotions, MNT discounts, taxes, and the double rates seen on some small symbols.
+Tiers of a region carry its name (``vip0@ru``) and end with the last day they were seen; they are nobody's default.
+``pre_market`` is what perpetuals pay in the continuous trading before their listing, ``pre_market_auction`` in the
+auctions before that. Not in the table, because not modelled: promotions (zero spot fees, the maker rebates of May-June
+2022), MNT discounts, taxes (``extraFees``), the fiat pairs' own table of most entities. Rates recorded on single
+symbols stand in ``fee_sightings``, terms by symbol group in ``fee_groups``.
 """
 
 # Sources named by the rows.
@@ -48,7 +52,16 @@ _SOURCE_9 = (
     "unchanged in the 2026-06-18 version; other groups in fee-groups.csv"
 )
 
-# market, tier, maker rate, taker rate, valid_from, valid_to, source, confidence
+_SOURCE_10 = (
+    "announced for Russia, Armenia, Ukraine, Tajikistan, Turkmenistan, Azerbaijan, Moldova, Belarus and Georgia, "
+    "non-Pro: phased in 2024-03-07..11, seen again in help-centre copies of 2024-06 and 2024-08-14; "
+    "end is the last sighting"
+)
+_SOURCE_11 = "help-centre copy of 2024-08-14 (Turkish-site mirror), regional schedule; seen on that day only"
+_SOURCE_12 = "recorded spot fills of BTCEUR 2026-06-05 (EU entity), rate derived from the fee; seen on that day only"
+_SOURCE_13 = "bybit-exchange/docs instruments-info example (auctionFeeInfo), since 2024-06-27, a reply of 2025-01-02"
+
+# market, tier, maker rate, taker rate ("" is not established), valid_from, valid_to, source, confidence
 FEE_ROWS: tuple[tuple[str, str, str, str, str, str, str, str], ...] = (
     ("linear_perpetual", "vip0", "-0.00025", "0.00075", "2020-03-15", "2022-04-13", _SOURCE_0, "medium"),
     ("inverse_perpetual", "vip0", "-0.00025", "0.00075", "2018-11-14", "2022-04-13", _SOURCE_0, "medium"),
@@ -82,7 +95,27 @@ FEE_ROWS: tuple[tuple[str, str, str, str, str, str, str, str], ...] = (
     ("linear_perpetual", "pro4", "0.00001", "0.0002", "2025-09-25", "", _SOURCE_9, "high"),
     ("linear_perpetual", "pro5", "0", "0.00018", "2025-09-25", "", _SOURCE_9, "high"),
     ("linear_perpetual", "pro6", "0", "0.00015", "2025-09-25", "", _SOURCE_9, "high"),
+    ("linear_perpetual", "vip0@ru", "0.00036", "0.001", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("linear_perpetual", "vip1@ru", "0.00033", "0.00073", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("linear_perpetual", "vip2@ru", "0.00029", "0.00068", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("linear_perpetual", "vip3@ru", "0.00025", "0.00064", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("linear_perpetual", "vip4@ru", "0.00012", "0.0003", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("linear_perpetual", "vip5@ru", "0.0001", "0.0003", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip0@ru", "0.00036", "0.001", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip1@ru", "0.00033", "0.00073", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip2@ru", "0.00029", "0.00068", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip3@ru", "0.00025", "0.00064", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip4@ru", "0.00012", "0.0003", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("inverse_perpetual", "vip5@ru", "0.0001", "0.0003", "2024-03-11", "2024-08-15", _SOURCE_10, "low"),
+    ("spot", "vip0@ru", "0.001", "0.0018", "2024-08-14", "2024-08-15", _SOURCE_11, "low"),
+    ("spot", "vip1@ru", "0.00065", "0.0014", "2024-08-14", "2024-08-15", _SOURCE_11, "low"),
+    ("spot", "vip2@ru", "0.0006", "0.0012", "2024-08-14", "2024-08-15", _SOURCE_11, "low"),
+    ("linear_perpetual", "pre_market", "0.0004", "0.001", "2024-06-27", "", _SOURCE_13, "medium"),
+    ("linear_perpetual", "pre_market_auction", "0", "0", "2024-06-27", "", _SOURCE_13, "medium"),
 )
+
+# Recorded on one symbol only: market, tier, symbol, maker, taker, valid_from, valid_to, source, confidence
+SYMBOL_ROWS = (("spot", "vip0@eu", "BTCEUR", "", "0.0025", "2026-06-05", "2026-06-06", _SOURCE_12, "medium"),)
 
 # Pro rates differ by symbol group; the rows from 2025-09-25 on are those of group G1 and hold for these symbols only.
 GROUP_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
+from bybit.rules.fee_builtin import builtin_remarks
 from bybit.rules.fee_table import FEE_ROWS
 from bybit.rules.fees import BybitFeeSimulator, FeeEra, FeeRates, FeeSchedule, Liquidity, Rounding
 from bybit.rules.margin import MaintenanceTier
@@ -56,7 +57,7 @@ def test_a_day_before_the_first_sighting_is_refused_with_what_is_known() -> None
 
 
 def test_an_unknown_tier_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(NotEstablished, match="supreme_vip, vip0, vip1"):
+    with pytest.raises(NotEstablished, match=r"supreme_vip, vip0.*, vip5"):
         SCHEDULE.rates(Category.SPOT, "vip6", parse_time("2025-01-01"))
 
 
@@ -72,6 +73,8 @@ def test_group_rates_are_refused_for_a_symbol_of_another_group() -> None:
     assert SCHEDULE.rates(Category.LINEAR, "pro1", day, "BTCUSDT").taker == D("0.00028")
     with pytest.raises(NotEstablished, match="symbol group"):
         SCHEDULE.rates(Category.LINEAR, "pro1", day, "WIFUSDT")
+    with pytest.raises(NotEstablished, match="ask with a symbol"):
+        SCHEDULE.rates(Category.LINEAR, "pro1", parse_time("2026-07-01"))
 
 
 def test_the_eras_of_a_period_cover_it_without_a_gap() -> None:
@@ -160,5 +163,5 @@ def test_the_simulator_tells_how_far_liquidation_is() -> None:
 
 
 def test_a_schedule_made_of_the_table_of_another_is_the_same_schedule() -> None:
-    windows = SCHEDULE.uncertain(period("2018-01-01", "2030-01-01"))
-    assert FeeSchedule(SCHEDULE.table, windows).version == SCHEDULE.version
+    plain = SCHEDULE.without_sightings()
+    assert FeeSchedule(plain.table, plain.windows, remarks=builtin_remarks()).version == plain.version
