@@ -17,6 +17,9 @@ ASSUMPTIONS = (
 )
 """What no text of the venue says about step-downs, and what is reckoned instead."""
 
+# A value that a step-down left on a bound is a rounded product: so close above the bound it still stands on it.
+_ON_BOUND = Decimal("1e-12")
+
 
 def step_down(terms: Terms, position: Position, mark: Decimal, qty_step: Decimal | None = None) -> Decimal | None:
     """Return the part to close, signed like the position; None when the whole position is taken over.
@@ -37,7 +40,7 @@ def step_down(terms: Terms, position: Position, mark: Decimal, qty_step: Decimal
     basis = position.entry_price if terms.basis is MarginBasis.ENTRY else mark
     value = notional(terms.category, position.size, basis)
     bounds = [tier.max_notional for tier in terms.tiers[:-1]]
-    below = [bound for bound in bounds if bound is not None and bound < value]
+    below = [bound for bound in bounds if bound is not None and bound * (1 + _ON_BOUND) < value]
     if not below:
         return None
     kept = abs(position.size) * below[-1] / value

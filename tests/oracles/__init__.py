@@ -5,7 +5,7 @@ that none of them recognises counts as failed, so that nothing is passed over in
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bybit.rules.errors import PerpflowError
@@ -54,7 +54,16 @@ def _read(file: Path) -> Iterator[Case]:
 
 def failures(case: Case) -> list[str]:
     """Return what is wrong with our answer to ``case``; empty when it passes."""
+    return _lines(case.check)
+
+
+def explanations(case: Case) -> list[str]:
+    """Return where the source of ``case`` and we differ, with the reason; empty when they agree."""
+    return _lines(case.explain)
+
+
+def _lines(ask: Callable[[], list[str]]) -> list[str]:
     try:
-        return case.check()
+        return ask()
     except (PerpflowError, LookupError, ArithmeticError, OSError) as error:
         return [f"{type(error).__name__}: {error}"]

@@ -1,14 +1,20 @@
-"""Prints a line per failure and, last, ``N passed, N failed``; exit code 1 on failures, 2 without a path."""
+"""Prints a line per failure and, last, ``N passed, N failed``; exit code 1 on failures, 2 without a path.
+
+With ``--explain`` also a line ``EXPLAINED ...`` per figure at which a source is inconsistent, follows another
+convention or leaves the answer open: our figure, the source's, and the reason.
+"""
 
 import sys
 from pathlib import Path
 
-from tests.oracles import collect, failures
+from tests.oracles import collect, explanations, failures
 
 
-def main(paths: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    explains = "--explain" in arguments
+    paths = [argument for argument in arguments if argument != "--explain"]
     if not paths:
-        print("usage: python -m tests.oracles PATH...", file=sys.stderr)
+        print("usage: python -m tests.oracles [--explain] PATH...", file=sys.stderr)
         return 2
     n_passed = n_failed = 0
     for path in paths:
@@ -23,6 +29,8 @@ def main(paths: list[str]) -> int:
                 print(f"FAILED {case.name}: {'; '.join(lines[:5])}")
             else:
                 n_passed += 1
+            for line in explanations(case) if explains else ():
+                print(f"EXPLAINED {case.name}: {line}")
     print(f"{n_passed} passed, {n_failed} failed")
     return 1 if n_failed else 0
 

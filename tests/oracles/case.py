@@ -8,10 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """``check`` returns one line per difference."""
+    """``check`` returns a line per difference, ``explain`` one per point at which a source and we part, with why."""
 
     name: str
     check: Callable[[], list[str]]
+    explain: Callable[[], list[str]] = list
 
 
 def differences(where: str, expected: Any, actual: Any, places: int = 8) -> list[str]:
@@ -26,12 +27,15 @@ def differences(where: str, expected: Any, actual: Any, places: int = 8) -> list
             return [f"{where}: expected {len(expected)} entries, found {len(actual)}"]
         pairs = enumerate(zip(expected, actual, strict=True))
         return [line for i, (left, right) in pairs for line in differences(f"{where}[{i}]", left, right, places)]
+    return [] if is_same(expected, actual, places) else [f"{where}: expected {expected}, found {actual}"]
+
+
+def is_same(expected: Any, actual: Any, places: int = 8) -> bool:
+    """Compare single values, numbers given as text after rounding to ``places``."""
     if isinstance(actual, Decimal) and isinstance(expected, str):
         unit = Decimal(1).scaleb(-places)
-        same = round(Decimal(expected) / unit) == round(actual / unit)
-    else:
-        same = expected == actual
-    return [] if same else [f"{where}: expected {expected}, found {actual}"]
+        return round(Decimal(expected) / unit) == round(actual / unit)
+    return bool(expected == actual)
 
 
 def agrees_as_printed(expected: str, actual: Decimal, *, truncated: bool = False) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 from bybit.rules.account import Account
 from bybit.rules.candles import Category
 from bybit.rules.fees import FeeRates, Liquidity
-from bybit.rules.ledger import BarEvent, Contract, Event, FillEvent, FundingEvent, MarkEvent
+from bybit.rules.ledger import BarEvent, Contract, Event, FillEvent, FundingEvent, MarkEvent, Unmarked
 from bybit.rules.liquidation import entry_based_liquidation_price, liquidation_price
 from bybit.rules.margin import MaintenanceTier, initial_margin
-from bybit.rules.positions import unrealized_pnl
-from tests.oracles.case import Case, differences
+from tests.oracles import cross
+from tests.oracles.case import Case, differences, is_same
 
 _PUBLISHED = "matches_ledger_convention"
 
@@ -24,13 +24,30 @@ def recognises(path: Path, document: Any) -> bool:
 
 def cases(path: Path, document: dict[str, Any]) -> Iterator[Case]:
     if path.name.endswith(".in.json"):
-        yield Case(str(path), lambda: _ledger(path, document))
+        yield Case(str(path), lambda: _ledger(path, document), lambda: _open_questions(path, document))
         return
     published = document
     rate = Decimal(published["maintenance_rate"])
     for group, is_mark_based in ((_PUBLISHED, True), ("other_convention_not_ours", False)):
         for i, row in enumerate(published[group]["cases"]):
-            yield Case(f"{path} {group}[{i}]", lambda row=row, mark=is_mark_based: _published(row, rate, mark))
+            yield Case(
+                f"{path} {group}[{i}]",
+                lambda row=row, mark=is_mark_based: _published(row, rate, mark),
+                lambda row=row, mark=is_mark_based: [] if mark else [_other_convention(row, rate)],
+            )
+
+
+def _other_convention(row: dict[str, Any], rate: Decimal) -> str:
+    """Say what today's rule gives where a project follows the one before 2025-09-02."""
+    entry, leverage = Decimal(str(row["entry"])), Decimal(str(row["leverage"]))
+    size = Decimal(str(row["qty"])) * (1 if row["side"] == "long" else -1)
+    margin = initial_margin(abs(size) * entry, leverage)
+    price = liquidation_price(Category.LINEAR, entry, size, margin, [MaintenanceTier(None, rate, Decimal(0))])
+    shown = "none" if price is None else f"{price:.8f}"
+    return (
+        f"ours {shown}, theirs {row['expected']}: they reckon maintenance on the entry value, as the venue did before "
+        "2025-09-02; since then it follows the mark price. Asked for the old rule we give their figure"
+    )
 
 
 def _published(row: dict[str, Any], rate: Decimal, is_mark_based: bool) -> list[str]:
@@ -51,8 +68,9 @@ def _published(row: dict[str, Any], rate: Decimal, is_mark_based: bool) -> list[
 
 
 def _ledger(path: Path, question: dict[str, Any]) -> list[str]:
-    expected = json.loads(Path(str(path).removesuffix(".in.json") + ".out.json").read_text())
-    actual = answer(question)
+    expected, actual = _expected(path), answer(question)
+    if question["account"]["margin_mode"] == "cross":
+        return _cross_differences(expected, actual)
     lines = differences("final", expected["final"], actual["final"])
     lines += differences("totals", expected["totals"], actual["totals"])
     lines += differences("liquidations", expected["liquidations"], actual["liquidations"])
@@ -60,6 +78,68 @@ def _ledger(path: Path, question: dict[str, Any]) -> list[str]:
         return [*lines, f"log: expected {len(expected['log'])} rows, found {len(actual['log'])}"]
     for row, ours in zip(expected["log"], actual["log"], strict=True):
         lines += differences(f"log i={row.get('i')}", _comparable(row), _comparable(ours))
+    return lines
+
+
+def _expected(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(str(path).removesuffix(".in.json") + ".out.json").read_text())
+    return document
+
+
+def _cross_differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    """Compare strictly what the conventions fix: they say nothing of a cross position's own liquidation price."""
+    lost = actual["liquidations"]
+    final = {**expected["final"], "positions": _without_prices(expected["final"]["positions"])}
+    lines = differences("final", final, actual["final"])
+    if lost:
+        lines += cross.totals_differences(expected["totals"], actual["totals"], lost)
+    else:
+        lines += differences("totals", expected["totals"], actual["totals"])
+    for name in ("liquidations", "log"):
+        theirs, ours = cross.by_event(expected[name]), cross.by_event(actual[name])
+        if list(theirs) != list(ours):
+            lines.append(f"{name}: expected events {list(theirs)}, found {list(ours)}")
+            continue
+        for number, rows in theirs.items():
+            where = f"{name} i={number}"
+            if any(map(cross.is_liquidation, [*rows, *ours[number]])):
+                lines += cross.liquidation_differences(where, rows, ours[number])
+                continue
+            if len(rows) != len(ours[number]):
+                lines.append(f"{where}: expected {len(rows)} rows, found {len(ours[number])}")
+            for row, mine in zip(rows, ours[number], strict=False):
+                lines += differences(where, _comparable(_without_prices(row)), _comparable(mine))
+    return lines
+
+
+def _without_prices(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_prices(item) for key, item in value.items() if key != "liq_price"}
+    return value
+
+
+def _open_questions(path: Path, question: dict[str, Any]) -> list[str]:
+    """Say what a cross case states beyond the conventions, and what we state there."""
+    if question["account"]["margin_mode"] != "cross":
+        return []
+    expected, actual = _expected(path), answer(question)
+    lines = []
+    for symbol, position in expected["final"]["positions"].items():
+        if position.get("liq_price") is not None:
+            lines.append(
+                f"{symbol} liq_price: ours none, theirs {position['liq_price']}: a cross account is lost as a whole, "
+                "no convention gives one of its positions a price of its own"
+            )
+    if actual["liquidations"]:
+        keys = cross.uncompared_keys(expected["liquidations"])
+        if keys:
+            lines.append(f"rows of liquidation also state {', '.join(keys)}: no convention says what of cross margin")
+        lines += [
+            f"totals.{key}: ours {actual['totals'][key]}, theirs {text}: L16 holds for both, no convention says "
+            "whether a cross liquidation's result and fee are realized, fee or loss"
+            for key, text in expected["totals"].items()
+            if not is_same(text, actual["totals"][key])
+        ]
     return lines
 
 
@@ -78,10 +158,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         contracts=contracts,
         fees=[(step["from_ms"], FeeRates(Decimal(step["maker"]), Decimal(step["taker"]))) for step in question["fees"]],
         margin_mode=question["account"]["margin_mode"],
+        # The format also allows a position that never saw a mark: its last fill counts.
+        unmarked=Unmarked.LAST_FILL,
     )
-    events = [_event(event) for event in question["events"]]
-    account.replay(events)
-    unrealized = _unrealized(account, {contract.symbol: contract.category for contract in contracts}, events)
+    account.replay([_event(event) for event in question["events"]])
     positions = {
         symbol: {
             "qty": position.size,
@@ -95,8 +175,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     return {
         "final": {
             "cash": account.cash,
-            "equity": account.cash + unrealized,
-            "unrealized": unrealized,
+            "equity": account.equity,
+            "unrealized": account.unrealized,
             "positions": positions,
         },
         "totals": {
@@ -138,16 +218,3 @@ def _event(event: dict[str, Any]) -> Event:
         case "mark":
             return MarkEvent(time_ms, symbol, number["price"])
     raise KeyError(f"event type {event['type']!r}")
-
-
-def _unrealized(account: Account, categories: dict[str, Category], events: list[Event]) -> Decimal:
-    """Value what is held at its mark; the format also allows a position that never saw one: its last fill counts."""
-    marked = {event.symbol for event in events if not isinstance(event, FillEvent)}
-    if all(symbol in marked for symbol, position in account.positions.items() if position.size):
-        return account.unrealized
-    total = Decimal(0)
-    for symbol, position in account.positions.items():
-        prices = [event.price for event in events if event.symbol == symbol and isinstance(event, FillEvent)]
-        if position.entry_price is not None:
-            total += unrealized_pnl(categories[symbol], position.entry_price, position.size, prices[-1])
-    return total
