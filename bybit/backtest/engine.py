@@ -155,6 +155,7 @@ class BacktestEngine:
         self.leverage = float(leverage)
         self.fee_schedule = fee_schedule
         self.tier = tier
+        self.slippage = slippage
         self.slippage_rate = slippage.rate
         self.mark_policy: MarkPolicy = mark_policy
         self.funding_policy: FundingPolicy = funding_policy
@@ -340,7 +341,10 @@ class BacktestEngine:
             "initial_capital": self.initial_capital,
             "leverage": self.leverage,
             "tier": self.tier,
-            "slippage_rate": self.slippage_rate,
+            "margin_mode": "isolated",
+            "slippage": str(self.slippage),
+            "participation_rate": None,
+            "liquidation": "takeover",
             "mark_policy": self.mark_policy,
             "funding_policy": self.funding_policy,
             "fee_schedule_version": self.fee_schedule.version,
