@@ -204,6 +204,18 @@ fee_eras = Table(
     *(Column(name, Text, nullable=False) for name in ("maker", "taker", "source", "confidence", "symbols")),
 )
 
+fee_snapshots = Table(
+    "fee_snapshots",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("category", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("maker", Text, nullable=False),
+    Column("taker", Text, nullable=False),
+    UniqueConstraint("category", "symbol", "time_ms", name="fee_snapshots_once"),
+)
+
 backtest_runs = Table(
     "backtest_runs",
     metadata,
@@ -258,6 +270,6 @@ matrices = Table(
 
 APPEND_ONLY = (
     *("candle_revisions", "funding_revisions", "backtest_runs", "quality_results", "decisions"),
-    *("origin", "matrices"),
+    *("origin", "matrices", "fee_snapshots"),
 )
 """Tables whose rows are never changed or removed: triggers refuse it."""
