@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bybit.history.candles import CandleIngest, Tally
+from bybit.history.fees import ingest_fee_rates
 from bybit.history.funding import FundingIngest
 from bybit.history.lease import held, waiting
 from bybit.history.lifetime import Lifetime, by_life
@@ -17,6 +18,7 @@ from bybit.history.report import IngestReport
 from bybit.history.venue import Venue
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, NotEstablished
+from bybit.rules.fees import FeeSnapshot
 from bybit.rules.instruments import Instrument
 from bybit.rules.periods import Period, Span, subtract_spans, to_ms, utc
 from bybit.store import FundingKey, Store
@@ -225,6 +227,10 @@ class HistoricalDataManager:
             if not tiers:
                 raise NotEstablished(f"the venue gives no margin ladder for {category} {symbol}")
             self._store.risk_tiers.write(tiers)
+
+    def ingest_fee_rates(self, category: Category, symbols: Sequence[str] | None = None) -> list[FeeSnapshot]:
+        """Store what the account pays for ``symbols`` (None: for all) now: ``history.fees``. Needs a key."""
+        return ingest_fee_rates(self._venue, self._store, category, symbols, self._clock())
 
     def fetch_ohlcv(
         self,

@@ -6,12 +6,11 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from bybit.rules.candles import Category
 from bybit.rules.fees import FeeEra, FeeRates, FeeSchedule, FeeSnapshot
 from bybit.store import Store
-from bybit.store.errors import AlreadyRecorded, StoreError
+from bybit.store.errors import AlreadyRecorded
 from tests.bybit.store.examples import START
 
 ERA = FeeEra(
@@ -63,14 +62,6 @@ def test_recording_a_reply_again_changes_nothing_and_another_one_is_refused(stor
     with pytest.raises(AlreadyRecorded, match=r"taker 0\.00055, not -0\.00005 and 0\.0006"):
         store.fees.record([told("0.0007", days=2), told("0.0006")])
     assert len(store.fees.snapshots()) == 2
-
-
-def test_a_recorded_reply_cannot_be_changed_or_removed(store: Store) -> None:
-    store.fees.record([told("0.00055")])
-    for statement in ("UPDATE fee_snapshots SET taker = '0'", "DELETE FROM fee_snapshots"):
-        with pytest.raises(StoreError, match="append-only"):
-            store.database.write(lambda connection, sql=statement: connection.execute(text(sql)))
-    assert store.fees.snapshots() == (told("0.00055"),)
 
 
 _serial = itertools.count()

@@ -66,6 +66,7 @@ def test_the_database_itself_refuses_to_change_records(table: str, store: Store)
 
 def _fill(store: Store) -> None:
     from tests.bybit.store.test_decisions import DECISION
+    from tests.bybit.store.test_fees import told
     from tests.bybit.store.test_funding import DAY, LINEAR, rate
     from tests.bybit.store.test_quality import CHECK
 
@@ -78,3 +79,4 @@ def _fill(store: Store) -> None:
     store.decisions.add(DECISION)
     store.origin.claim("bybit")
     store.matrices.add([RUN.run_key], RUN.created_at)
+    store.fees.record([told("0.00055")])
