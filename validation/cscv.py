@@ -139,7 +139,8 @@ def cscv(returns: Floats, n_blocks: int = 16) -> Overfitting:
             f"{n_splits:,} splits x {n_columns:,} configurations exceed {_MAX_FIGURES:,} figures: take fewer blocks"
         )
     dropped = n_rows - length * n_blocks
-    blocks = np.asarray(returns[dropped:], dtype=np.float64).reshape(n_blocks, length, n_columns)
+    # Row by row in memory, whatever the caller's layout: sums then run in time order, and figures are the same.
+    blocks = np.ascontiguousarray(returns[dropped:], dtype=np.float64).reshape(n_blocks, length, n_columns)
     sharpes = _half_sharpes(blocks)
     selected, rank, in_sample, out_of_sample = _selection(sharpes)
     # In lexicographic order the other half of split i is split n - 1 - i.

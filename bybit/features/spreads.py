@@ -133,7 +133,7 @@ def depth_ratio(a: Book, b: Book, band: Decimal) -> Decimal | None:
 
 def fill_price(levels: Sequence[Level], qty: Decimal) -> Decimal | None:
     """Return the average price of taking ``qty`` (base coin, > 0) from one side; None when it holds less."""
-    if not qty > 0:
+    if not (qty.is_finite() and qty > 0):
         raise InvalidInput(f"quantity is {qty}, expected more than 0")
     left, paid = qty, Decimal(0)
     for price, available in levels:
@@ -201,6 +201,6 @@ def arbitrage(buy: Book, sell: Book, *, buy_fee_rate: Decimal, sell_fee_rate: De
 
 def _check_levels(what: str, levels: Sequence[Level]) -> None:
     for price, qty in levels:
-        # A NaN fails both comparisons.
+        # A decimal NaN cannot even be compared.
         if not (price.is_finite() and qty.is_finite() and price > 0 and qty > 0):
             raise InvalidInput(f"{what} hold {qty} at {price}: expected a price and a quantity above 0")

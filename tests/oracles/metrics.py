@@ -9,8 +9,7 @@ import pandas as pd
 
 from bybit.backtest.metrics import return_metrics, trade_metrics
 from tests.oracles.case import Case
-
-_RELATIVE, _ABSOLUTE = 1e-9, 1e-12
+from tests.oracles.floats import close
 
 
 def recognises(path: Path, document: Any) -> bool:
@@ -25,7 +24,9 @@ def cases(path: Path, document: Any) -> Iterator[Case]:
         yield Case(str(path), lambda: _series(path, document["expected"]))
         return
     for case in document:
-        yield Case(f"{path} {case['id']}", lambda case=case: _compare(case["expected"], _trades(case["inputs"])))
+        yield Case(
+            f"{path} {case['id']}", lambda case=case: close(case["id"], case["expected"], _trades(case["inputs"]))
+        )
 
 
 def _series(path: Path, expected: dict[str, Any]) -> list[str]:
@@ -33,7 +34,8 @@ def _series(path: Path, expected: dict[str, Any]) -> list[str]:
     actual = return_metrics(table["return"].to_numpy(dtype=np.float64), expected["periods_per_year"])
     # The reference counts a drawdown as a loss, we as a depth.
     depth = actual["max_drawdown"]
-    return _compare(
+    return close(
+        path.name,
         expected,
         actual | {"max_drawdown": None if depth is None else -depth, "periods_per_year": expected["periods_per_year"]},
     )
@@ -55,19 +57,3 @@ def _trades(inputs: dict[str, Any]) -> dict[str, float | None]:
     for exit_bar, pnl in zip(trades["exit_bar"], net, strict=True):
         equity[int(exit_bar) :] += pnl
     return trade_metrics(closed, inputs["n_bars"], equity)
-
-
-def _compare(expected: dict[str, Any], actual: dict[str, float | None]) -> list[str]:
-    lines = []
-    for key, value in expected.items():
-        if key not in actual:
-            lines.append(f"we have no {key!r}")
-            continue
-        ours = actual[key]
-        if value is None or ours is None:
-            same = value is None and ours is None
-        else:
-            same = abs(ours - value) <= max(_RELATIVE * abs(value), _ABSOLUTE)
-        if not same:
-            lines.append(f"{key}: expected {value}, found {ours}")
-    return lines

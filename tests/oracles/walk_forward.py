@@ -34,10 +34,9 @@ def _check(case: dict[str, Any]) -> list[str]:
     n_rows = inputs.pop("n")
     ours: list[Fold] | list[PurgedSplit]
     if "n_groups" in inputs:
-        ours = splits = combinatorial_purged_splits(
-            n_rows, inputs.pop("n_groups"), inputs.pop("n_test_groups"), **inputs
-        )
-        n_paths = n_backtest_paths(case["inputs"]["n_groups"], case["inputs"]["n_test_groups"])
+        groups = inputs.pop("n_groups"), inputs.pop("n_test_groups")
+        ours = splits = combinatorial_purged_splits(n_rows, *groups, **inputs)
+        n_paths = n_backtest_paths(*groups)
         if len(backtest_paths(splits)) != n_paths:
             return [f"the splits make {len(backtest_paths(splits))} paths, the count says {n_paths}"]
         counts = {"n_splits": len(ours), "n_backtest_paths": n_paths}
