@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bybit.rules.availability import UNLISTED, is_closed
 from bybit.rules.candles import Interval, SeriesKey
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, Span, merge_spans, subtract_spans, to_ms
@@ -16,8 +17,6 @@ from validation.expectations import run_suite
 from validation.reports import QualityReport
 from validation.suites import COLUMNS, PRICES, CandleLimits, candle_suite
 from validation.tables import (
-    EXPLAINED,
-    UNLISTED,
     HoleLike,
     add_conflicts,
     failed_check,
@@ -188,8 +187,8 @@ def _missing(
     until = end if now is None else min(end, to_ms(now))
     due = interval.open_times(start, until)
     due = due[next_slots(interval, due) <= until]
-    others = [hole for hole in holes if not hole.reason.startswith(EXPLAINED)]
-    excused = merge_spans(hole.period.span_ms for hole in holes if hole.reason.startswith(EXPLAINED))
+    others = [hole for hole in holes if not is_closed(hole.reason)]
+    excused = merge_spans(hole.period.span_ms for hole in holes if is_closed(hole.reason))
     recorded = merge_spans(hole.period.span_ms for hole in others)
 
     present, first_rows = np.unique(slots, return_index=True)

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bybit.rules.availability import is_closed
 from bybit.rules.candles import Category, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, to_ms
 from validation.expectations import run_suite
 from validation.reports import QualityReport
 from validation.suites import FundingLimits, funding_suite
-from validation.tables import EXPLAINED, HoleLike, add_conflicts, hole_check, report, times_ms, unusable
+from validation.tables import HoleLike, add_conflicts, hole_check, report, times_ms, unusable
 
 _HOUR_MS: Final = 3_600_000
 # Settlements were seen late by milliseconds; a minute is far from the next hour either way.
@@ -71,9 +72,9 @@ def check_funding(
     if reason := unusable(frame, ("funding_rate",)):
         return report(subject, [reason], len(frame), (period,))
     holes = list(holes)
-    others = [hole for hole in holes if not hole.reason.startswith(EXPLAINED)]
+    others = [hole for hole in holes if not is_closed(hole.reason)]
     # A hole that nothing explains excuses nothing at an end of the period either, unless gaps are allowed by name.
-    excused = holes if allow_gaps else [hole for hole in holes if hole.reason.startswith(EXPLAINED)]
+    excused = holes if allow_gaps else [hole for hole in holes if is_closed(hole.reason)]
     table = _table(frame, period)
     settled, rows = np.unique(table["funding_time_ms"].to_numpy(), return_index=True)
     steps = _steps_h(settled, holes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, to_ms
-from bybit.store import AFTER_DELISTING, BEFORE_LISTING
 from validation.reports import MAX_ROWS, CheckResult, QualityReport
-
-UNLISTED: Final = (BEFORE_LISTING, AFTER_DELISTING)
-"""How the reason of a hole begins when the contract did not exist."""
-EXPLAINED: Final = (*UNLISTED, "maintenance")
-"""How the reason of a hole begins when nothing could have been there; any other hole is a fault."""
 
 
 class HoleLike(Protocol):

@@ -97,13 +97,21 @@ class InsurancePool:
 
 @dataclass(frozen=True, slots=True)
 class SystemNotice:
-    """One maintenance of the venue; ``state`` is its word: scheduled, ongoing, completed, canceled."""
+    """One maintenance of the venue; ``state`` is its word: scheduled, ongoing, completed, canceled.
+
+    ``services`` and ``products`` are its numbers for what is interrupted, as ``bybit.rules.availability`` names them;
+    ``uid_suffixes`` are the last digits of the accounts concerned, empty for all.
+    """
 
     notice_id: str
     title: str
     state: str
     begin: datetime | None
     end: datetime | None
+    services: tuple[int, ...]
+    products: tuple[int, ...]
+    uid_suffixes: tuple[int, ...]
+    is_demo: bool
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
@@ -194,12 +202,24 @@ def system_notice(row: dict[str, Any]) -> SystemNotice:
     """Return one system-status row."""
     return SystemNotice(
         notice_id=text(row, "id"),
-        title=label(row, "title") or "",
+        # Words for people, of any length: never a reason to do without the notice.
+        title=str(row.get("title") or "")[:200],
         state=text(row, "state"),
         begin=optional_moment(row, "begin"),
         end=optional_moment(row, "end"),
+        services=_numbers(row, "serviceTypes"),
+        products=_numbers(row, "product"),
+        uid_suffixes=_numbers(row, "uidSuffix"),
+        is_demo=str(row.get("env")) == "2",
         raw=row,
     )
+
+
+def _numbers(row: dict[str, Any], name: str) -> tuple[int, ...]:
+    found = row.get(name) or []
+    if not isinstance(found, list) or not all(str(item).isdecimal() for item in found):
+        raise BadRow(f"{name}: {str(found)[:40]!r}, expected a list of numbers")
+    return tuple(int(item) for item in found)
 
 
 def category_of(row: dict[str, Any], asked: Category | None) -> Category:

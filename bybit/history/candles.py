@@ -14,11 +14,12 @@ from datetime import datetime
 
 import numpy as np
 
+from bybit.history.closures import Closures, Reason
 from bybit.history.pages import NARROW_CANDLES, absent, gaps, pages
 from bybit.history.venue import Reply, Venue, ask
-from bybit.rules.candles import Interval, SeriesKey
+from bybit.rules.candles import SeriesKey
 from bybit.rules.periods import Period, Span
-from bybit.store import VENUE_EMPTY, Conflict, Hole, Lease, Rejected, Store
+from bybit.store import Conflict, Hole, Lease, Rejected, Store
 from bybit.store.bulk import ROW, Rows
 from bybit.store.candles import filled_spans
 
@@ -79,6 +80,8 @@ class CandleIngest:
         The venue's clock, aware UTC, without a request.
     fresh_ms : int
         Gaps from here on (ms UTC) are not called holes: the venue may just be late with them.
+    closures : Closures
+        Tells an announced maintenance from an emptiness that nobody explains.
     wait : callable
         Returns a future's result and keeps the lease alive meanwhile.
     on_settled : callable
@@ -96,6 +99,7 @@ class CandleIngest:
         confirmations: int,
         now: Callable[[], datetime],
         fresh_ms: int,
+        closures: Closures,
         wait: "Callable[[Future[list[Reply]]], list[Reply]]",
         on_settled: Callable[[int], None],
     ) -> None:
@@ -107,6 +111,7 @@ class CandleIngest:
         self._confirmations = confirmations
         self._now = now
         self._fresh_ms = fresh_ms
+        self._closures = closures
         self._wait = wait
         self._on_settled = on_settled
         self.tally = Tally()
@@ -116,6 +121,16 @@ class CandleIngest:
         for span in spans:
             empty = np.empty(0, dtype=ROW)
             self._commit([_Judged(span, span[1], empty, [hole_of(span)], [], [])])
+
+    def reconsider(self, holes: Iterable[Hole]) -> None:
+        """Give stored holes of this series the reason that the venue has announced since they were found."""
+        interval = self._key.interval
+        for hole in holes:
+            times = interval.open_times(*hole.period.span_ms).tolist()
+            told = self._holes(times, {}, dict(hole.evidence))
+            if any(part.reason != hole.reason for part in told):
+                span = hole.period.span_ms
+                self._commit([_Judged(span, span[1], np.empty(0, dtype=ROW), told, [], [])])
 
     def fetch(self, spans: Sequence[Span]) -> None:
         """Fetch, judge and commit the aligned ``spans``, oldest first."""
@@ -218,10 +233,22 @@ class CandleIngest:
             segment.span,
             covered_to,
             rows,
-            _holes(self._key.interval, left[left < covered_to].tolist(), spoiled, evidence),
+            self._holes(left[left < covered_to].tolist(), spoiled, evidence),
             [conflict for reply in replies for conflict in reply.conflicts],
             [row for reply in replies for row in reply.rejected],
         )
+
+    def _holes(self, times: Sequence[int], spoiled: dict[int, str], evidence: dict[str, str | int]) -> list[Hole]:
+        by_reason: dict[Reason, list[int]] = {}
+        for time in times:
+            word = spoiled.get(time)
+            reason = self._closures.reason(self._key.interval, time) if word is None else (word, ())
+            by_reason.setdefault(reason, []).append(time)
+        return [
+            Hole(Period.from_ms(*span), word, evidence | dict(said))
+            for (word, said), found in by_reason.items()
+            for span in filled_spans(self._key.interval, np.asarray(found, dtype=np.int64))
+        ]
 
     def _commit(self, batch: Sequence[_Judged]) -> None:
         start, end = batch[0].span[0], batch[-1].covered_to
@@ -253,16 +280,3 @@ def _joined(replies: Sequence[Reply]) -> Rows:
     rows = np.concatenate([reply.rows for reply in replies])[::-1]
     _, first = np.unique(rows["open_time_ms"], return_index=True)
     return rows[first]
-
-
-def _holes(
-    interval: Interval, times: Sequence[int], spoiled: dict[int, str], evidence: dict[str, str | int]
-) -> list[Hole]:
-    by_reason: dict[str, list[int]] = {}
-    for time in times:
-        by_reason.setdefault(spoiled.get(time, VENUE_EMPTY), []).append(time)
-    return [
-        Hole(Period.from_ms(*span), reason, evidence)
-        for reason, found in by_reason.items()
-        for span in filled_spans(interval, np.asarray(found, dtype=np.int64))
-    ]

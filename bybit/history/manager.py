@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bybit.history.candles import CandleIngest, Tally
+from bybit.history.closures import Closures, unexplained
 from bybit.history.fees import ingest_fee_rates
 from bybit.history.funding import FundingIngest
 from bybit.history.lease import held, waiting
@@ -30,7 +31,6 @@ __all__ = ["HistoricalDataManager", "IngestReport"]
 _FRESH = timedelta(minutes=10)
 # The venue publishes a settlement within seconds; calling the last minutes complete could lose one for good.
 _FUNDING_SETTLES = timedelta(minutes=5)
-
 # Recorded: WIFUSDT has a settlement four hours before its first candle. A day more costs no question more.
 _FUNDED_EARLY_MS = 86_400_000
 
@@ -136,6 +136,7 @@ class HistoricalDataManager:
                 if on_progress is not None:
                     on_progress(done, total)
 
+            closures = Closures(self._venue, key.category, run.asked)
             ingest = CandleIngest(
                 self._venue,
                 self._store,
@@ -145,13 +146,16 @@ class HistoricalDataManager:
                 confirmations=self._confirmations,
                 now=run.now,
                 fresh_ms=run.now_ms - _FRESH // timedelta(milliseconds=1),
+                closures=closures,
                 wait=waiting(self._store, lease),
                 on_settled=settled,
             )
+            ingest.reconsider(unexplained(self._store, key, wanted, run.now_ms))
             before, alive, after = by_life(missing, first_ms, last_ms)
             ingest.explain(before, lifetime.before)
             ingest.fetch(alive)
             ingest.explain(after, lifetime.after)
+            run.requests += closures.requests
         n_rows = self._store.candles.count(key, Period.from_ms(*wanted))
         return self._report(key, run, wanted, clipped, ingest.tally, n_rows)
 

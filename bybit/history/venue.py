@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bybit.rules.availability import Notice
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
@@ -109,6 +110,10 @@ class Venue(Protocol):
 
     def get_risk_limits(self, category: Category, symbol: str | None = None) -> list[RiskTier]:
         """Return the margin ladders in force."""
+        ...
+
+    def get_system_status(self) -> Sequence[Notice]:
+        """Return the maintenances that the venue announces or has had."""
         ...
 
 

@@ -1,7 +1,15 @@
 """SQL in and out: one ``Store`` per database, the same schema on SQLite and PostgreSQL."""
 
 from bybit.store.candles import WriteCount
-from bybit.store.coverage import AFTER_DELISTING, BEFORE_LISTING, CONFLICTING, REJECTED, VENUE_EMPTY, Hole
+from bybit.store.coverage import (
+    AFTER_DELISTING,
+    BEFORE_LISTING,
+    CONFLICTING,
+    MAINTENANCE,
+    REJECTED,
+    VENUE_EMPTY,
+    Hole,
+)
 from bybit.store.decisions import DecisionRecord
 from bybit.store.engine import Store, open_store
 from bybit.store.evidence import Conflict, Rejected
@@ -14,6 +22,7 @@ __all__ = [
     "AFTER_DELISTING",
     "BEFORE_LISTING",
     "CONFLICTING",
+    "MAINTENANCE",
     "REJECTED",
     "VENUE_EMPTY",
     "Conflict",

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import orjson
 from sqlalchemy import Connection, and_, delete, insert, select
 
+from bybit.rules.availability import AFTER_DELISTING, BEFORE_LISTING, MAINTENANCE
 from bybit.rules.periods import Period, Span, merge_spans, subtract_spans
 from bybit.store.database import Database
 from bybit.store.schema import coverage, holes
 from bybit.store.series import AnyKey, SeriesTable
 
-BEFORE_LISTING = "before listing"
-AFTER_DELISTING = "after delisting"
+__all__ = ["AFTER_DELISTING", "BEFORE_LISTING", "MAINTENANCE", "CoverageTable", "Hole"]
+
 VENUE_EMPTY = "venue-empty"
 REJECTED = "rejected"
 CONFLICTING = "conflicting"
@@ -30,9 +31,9 @@ _JOINED = {"confirmations": min, "first_asked": min, "last_asked": max}
 class Hole:
     """A span in which nothing exists, and why.
 
-    ``reason`` is one of ``before listing``, ``after delisting``, ``venue-empty`` (asked again and again: still
-    nothing), ``rejected`` (rows came but cannot be used) and ``conflicting`` (rows came that contradict each other),
-    or the caller's own words, e.g. ``maintenance``.
+    ``reason`` is one of ``before listing``, ``after delisting``, ``maintenance`` (the venue was closed and says so),
+    ``venue-empty`` (asked again and again: still nothing), ``rejected`` (rows came but cannot be used) and
+    ``conflicting`` (rows came that contradict each other).
     ``evidence`` holds what was seen; ``confirmations``, ``first_asked``, ``last_asked`` are merged when holes adjoin.
     """
 

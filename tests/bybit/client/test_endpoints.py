@@ -46,6 +46,31 @@ def test_insurance_and_system_status_are_read():
     (found,) = client.get_system_status()
     assert transport.requests[0].path == "/v5/system/status"
     assert (found.state, found.begin, found.end) == ("scheduled", utc(NOW_MS), None)
+    assert (found.services, found.products, found.uid_suffixes, found.is_demo) == ((), (), (), False)
+
+
+def test_a_notice_says_what_it_interrupts_and_for_whom():
+    # The example of the venue's documentation, with a title as long as people write them.
+    notice = {
+        "id": "19bb6f82-587f-11f0-bcc9-56f28c94d6ea",
+        "title": "t05" * 60,
+        "state": "completed",
+        "begin": "1751254200000",
+        "end": "1751254500000",
+        "href": "",
+        "serviceTypes": [1, 4],
+        "product": [1],
+        "uidSuffix": [],
+        "maintainType": 3,
+        "env": 1,
+    }
+    client, _, _ = client_of(ok({"list": [notice, notice | {"id": "2", "env": 2, "uidSuffix": ["7"]}]}))
+    first, demo = client.get_system_status()
+    assert (first.services, first.products, first.is_demo, len(first.title)) == ((1, 4), (1,), False, 180)
+    assert (demo.uid_suffixes, demo.is_demo) == ((7,), True)
+    client, _, _ = client_of(ok({"list": [notice | {"serviceTypes": "all"}]}))
+    with pytest.raises(MalformedResponse, match="serviceTypes"):
+        client.get_system_status()
 
 
 def test_fee_rates_are_fractions_and_rebates_negative():

@@ -9,7 +9,9 @@ from time import sleep
 import numpy as np
 
 from bybit.client.errors import NoResponse
+from bybit.client.market import SystemNotice
 from bybit.client.replies import CandleColumns, CandlePage, Conflict, Listing, RejectedRow
+from bybit.rules.availability import Notice
 from bybit.rules.candles import Category, Interval, PriceType
 from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
@@ -17,6 +19,23 @@ from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms
 from tests.bybit.store.examples import START_MS, instrument, ladder
+
+
+def notice(begin: datetime | None, end: datetime | None, **more: object) -> SystemNotice:
+    """Trading of futures is or was interrupted in [begin, end)."""
+    told = {
+        "notice_id": "n1",
+        "title": "upgrade",
+        "state": "completed",
+        "begin": begin,
+        "end": end,
+        "services": (1, 4),
+        "products": (1,),
+        "uid_suffixes": (),
+        "is_demo": False,
+        "raw": {},
+    }
+    return SystemNotice(**(told | more))
 
 
 @dataclass
@@ -36,6 +55,8 @@ class FakeVenue:
     spoil: Callable[[CandlePage], CandlePage] | None = None
     fail_after: int | None = None
     latency_s: float = 0.0
+    notices: Sequence[Notice] = ()
+    n_status: int = 0
     asked: list[tuple[int, int]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -90,6 +111,10 @@ class FakeVenue:
 
     def get_instruments(self, category: Category, symbol: str | None = None) -> list[Instrument]:
         return [self.listed]
+
+    def get_system_status(self) -> Sequence[Notice]:
+        self.n_status += 1
+        return self.notices
 
     def get_risk_limits(self, category: Category, symbol: str | None = None) -> list[RiskTier]:
         return ladder(symbol or self.listed.symbol)
