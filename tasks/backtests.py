@@ -18,6 +18,7 @@ from prefect import task
 from bybit.backtest.engine import ENGINE_VERSION, BacktestEngine, BacktestResult, MarketData
 from bybit.backtest.portfolio import combine
 from bybit.backtest.slippage import Slippage
+from bybit.rules.availability import is_closed
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.rules.fees import FeeSchedule
@@ -181,7 +182,8 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     funding = []
     if symbol.funding is not None:
         funding = database.funding.rates(Category.LINEAR, symbol.symbol, symbol.funding.period)
-    holes = database.coverage.holes(key, period) if allow_gaps else []
+    # While nobody could trade nothing is missing; any other hole has to be allowed by name.
+    holes = [hole for hole in database.coverage.holes(key, period) if allow_gaps or is_closed(hole.reason)]
     return MarketData(
         symbol=symbol.symbol,
         interval=interval,
