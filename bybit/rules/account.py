@@ -342,7 +342,8 @@ class Account:
                     is_lost = judge_cross(book, row, time_ms, gap=False)
                 else:
                     for symbol, price in prices.items():
-                        is_lost |= judge_isolated(book, row, time_ms, symbol, price, self._liquidation, gap=False)
+                        moves = [(price, False)]
+                        is_lost |= judge_isolated(book, row, time_ms, symbol, moves, self._liquidation)
             return book.log[-1] if is_lost else book.close_row(row)
 
     def _bars(self, kind: str, time_ms: int, candles: Mapping[str, MarkCandle], index: int | None) -> LogRow:
@@ -357,15 +358,11 @@ class Account:
             else:
                 is_lost = False
                 for symbol, candle in candles.items():
-                    is_lost |= self._judge_bar(row, time_ms, symbol, candle)
+                    extreme = candle.adverse(book.positions[symbol].size)
+                    moves = [(candle.open, True), (extreme, None)]
+                    is_lost |= judge_isolated(book, row, time_ms, symbol, moves, self._liquidation)
             book.marks.update({symbol: candle.close for symbol, candle in candles.items()})
             return book.log[-1] if is_lost else book.close_row(row)
-
-    def _judge_bar(self, row: LogRow, time_ms: int, symbol: str, candle: MarkCandle) -> bool:
-        if judge_isolated(self._book, row, time_ms, symbol, candle.open, self._liquidation, gap=True):
-            return True
-        extreme = candle.adverse(self._book.positions[symbol].size)
-        return judge_isolated(self._book, row, time_ms, symbol, extreme, self._liquidation, gap=None)
 
     def _finish_fill(self, row: LogRow, position: Position) -> LogRow:
         row |= {

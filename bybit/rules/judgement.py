@@ -1,6 +1,6 @@
 """Liquidations in the ledger: when positions are lost at their marks, and what that does to the book."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from bybit.rules.book import Book
@@ -10,34 +10,51 @@ from bybit.rules.joint import Leg, first_loss, is_lost
 from bybit.rules.ledger import LogRow, MarkCandle, Position
 from bybit.rules.liquidation import LiquidationMode
 from bybit.rules.positions import notional
-from bybit.rules.stepdown import step_down
+from bybit.rules.stepdown import Step, step_down
 
 _ZERO = Decimal(0)
 
 
 def judge_isolated(
-    book: Book, row: LogRow, time_ms: int, symbol: str, price: Decimal, mode: LiquidationMode, *, gap: bool | None
+    book: Book,
+    row: LogRow,
+    time_ms: int,
+    symbol: str,
+    moves: Iterable[tuple[Decimal, bool | None]],
+    mode: LiquidationMode,
 ) -> bool:
-    """Liquidate a position as far as it is lost at a mark ``price``; return whether it was taken over.
+    """Liquidate a position as far as it is lost on its way; return whether it was taken over.
 
-    ``gap`` None is an extreme that the price moved to: then each liquidation price on the way is the trigger.
+    ``moves`` are (mark price, whether it is a gap); None is an extreme that the price moved to: then each liquidation
+    price on the way is the trigger, not the extreme.
     """
-    while (position := book.positions[symbol]).size:
-        terms = book.terms(symbol, time_ms)
-        if not terms.is_lost(position, price):
-            return False
-        trigger = price if gap is not None or position.liquidation_price is None else position.liquidation_price
-        part = None
-        if mode is LiquidationMode.STEP_DOWN:
-            part = step_down(terms, position, trigger, book.contracts[symbol].qty_step)
-        if part is None:
-            _take_over(book, row, time_ms, symbol, trigger, bool(gap))
-            return True
-        _step_down(book, row, time_ms, symbol, trigger, part, bool(gap))
-        # What is left may be lost at the very price that triggered.
-        if gap is None and judge_isolated(book, row, time_ms, symbol, trigger, mode, gap=False):
-            return True
+    below: Decimal | None = None
+    for price, gap in moves:
+        while _is_lost(book, time_ms, symbol, price):
+            limit = book.positions[symbol].liquidation_price
+            trigger = price if gap is not None or limit is None else limit
+            lost = True
+            # What a step leaves may be lost at the very price that triggered.
+            while lost:
+                step = _next_step(book, time_ms, symbol, trigger, below) if mode is LiquidationMode.STEP_DOWN else None
+                if step is None:
+                    _take_over(book, row, time_ms, symbol, trigger, bool(gap))
+                    return True
+                below = step.bound
+                _step_down(book, row, time_ms, symbol, trigger, step.qty, bool(gap))
+                lost = _is_lost(book, time_ms, symbol, trigger)
     return False
+
+
+def _is_lost(book: Book, time_ms: int, symbol: str, price: Decimal) -> bool:
+    position = book.positions[symbol]
+    # What is flat needs no ladder, which need not be known yet.
+    return bool(position.size) and book.terms(symbol, time_ms).is_lost(position, price)
+
+
+def _next_step(book: Book, time_ms: int, symbol: str, trigger: Decimal, below: Decimal | None) -> Step | None:
+    position, contract = book.positions[symbol], book.contracts[symbol]
+    return step_down(book.terms(symbol, time_ms), position, trigger, contract.qty_step, below)
 
 
 def _take_over(book: Book, row: LogRow, time_ms: int, symbol: str, trigger: Decimal, gap: bool) -> None:

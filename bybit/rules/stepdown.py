@@ -4,6 +4,7 @@ The venue sends a fill-or-kill order for the part of the value above the next lo
 """
 
 from decimal import ROUND_DOWN, Decimal
+from typing import NamedTuple
 
 from bybit.rules.holdings import Terms
 from bybit.rules.ledger import Position
@@ -13,6 +14,7 @@ from bybit.rules.positions import notional
 ASSUMPTIONS = (
     "a step-down closes at the mark price that triggered it, as taker, the part of the value above the next lower tier",
     "what a step-down realizes comes out of cash, and margin is released in proportion, as with any close",
+    "within one candle a position steps down to each tier at most once; lost again there, it goes a tier further",
     "a position at or beyond its bankruptcy price is taken over whole: the venue's order would not fill there",
 )
 """What no text of the venue says about step-downs, and what is reckoned instead."""
@@ -21,8 +23,17 @@ ASSUMPTIONS = (
 _ON_BOUND = Decimal("1e-12")
 
 
-def step_down(terms: Terms, position: Position, mark: Decimal, qty_step: Decimal | None = None) -> Decimal | None:
-    """Return the part to close, signed like the position; None when the whole position is taken over.
+class Step(NamedTuple):
+    """``qty`` to close, signed like the position, so that its value falls to ``bound`` (settle coin)."""
+
+    qty: Decimal
+    bound: Decimal
+
+
+def step_down(
+    terms: Terms, position: Position, mark: Decimal, qty_step: Decimal | None = None, below: Decimal | None = None
+) -> Step | None:
+    """Return the part to close; None when the whole position is taken over.
 
     Parameters
     ----------
@@ -34,18 +45,21 @@ def step_down(terms: Terms, position: Position, mark: Decimal, qty_step: Decimal
         Mark price of the trigger.
     qty_step : Decimal, optional
         What stays is rounded down to it.
+    below : Decimal, optional
+        Only bounds lower than this one: the bound of the step before, within one candle.
     """
     if position.entry_price is None or position.margin + terms.unrealized(position, mark) <= 0:
         return None
     basis = position.entry_price if terms.basis is MarginBasis.ENTRY else mark
     value = notional(terms.category, position.size, basis)
+    limit = value if below is None else min(value, below)
     bounds = [tier.max_notional for tier in terms.tiers[:-1]]
-    below = [bound for bound in bounds if bound is not None and bound * (1 + _ON_BOUND) < value]
-    if not below:
+    lower = [bound for bound in bounds if bound is not None and bound * (1 + _ON_BOUND) < limit]
+    if not lower:
         return None
-    kept = abs(position.size) * below[-1] / value
+    kept = abs(position.size) * lower[-1] / value
     if qty_step is not None:
         kept = (kept / qty_step).to_integral_value(ROUND_DOWN) * qty_step
     if not kept:
         return None
-    return position.size - kept.copy_sign(position.size)
+    return Step(position.size - kept.copy_sign(position.size), lower[-1])
