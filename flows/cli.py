@@ -132,6 +132,10 @@ def ingest(
     interval: IntervalText = "1m",
     price: Annotated[str, typer.Option(help="comma list of last, mark, index, premium")] = "last",
     funding: Annotated[bool, typer.Option("--funding", help="fetch the funding settlements too")] = False,
+    fee_rates: Annotated[
+        bool,
+        typer.Option("--fee-rates", help="keep what the account itself pays today, for --tier account (needs a key)"),
+    ] = False,
     base_url: BaseUrl = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -145,7 +149,16 @@ def ingest(
         span = Period(parse_time(start), parse_time(end))
         console = Console(as_json=as_json)
         console.show_ingest(
-            ingest_series(base_url, names(symbols), interval, span, names(price), funding=funding, progress=console)
+            ingest_series(
+                base_url,
+                names(symbols),
+                interval,
+                span,
+                names(price),
+                funding=funding,
+                fee_rates=fee_rates,
+                progress=console,
+            )
         )
 
 
@@ -182,7 +195,7 @@ def backtest(
     interval: IntervalText = "15m",
     start: Start = None,
     end: End = None,
-    tier: Annotated[str, typer.Option(help="fee tier")] = "vip0",
+    tier: Annotated[str, typer.Option(help="fee tier; account: its own stored rates")] = "vip0",
     terms: TermsText = TermsText(),
     reproduce: Annotated[str | None, typer.Option(help="run key of a stored result: compute it again, compare")] = None,
     database: Database = None,

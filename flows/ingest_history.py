@@ -13,6 +13,7 @@ from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
 from tasks.candles import ingest_candles
 from tasks.connections import LIVE_URL, connect
+from tasks.fees import ingest_fee_rates
 from tasks.funding import ingest_funding
 from tasks.instruments import ingest_instruments
 from tasks.market import plan_symbols, source_of
@@ -72,9 +73,13 @@ def ingest_series(
     prices: Sequence[str],
     *,
     funding: bool,
+    fee_rates: bool,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Do one ingestion by hand, without a Prefect server; return one report a series."""
+    """Do one ingestion by hand, without a Prefect server; return one report a series.
+
+    ``fee_rates`` also keeps what the account of this machine's key pays for the symbols today.
+    """
     if not symbols:
         raise InvalidInput("no symbol is named: give a comma list such as BTCUSDT,ETHUSDT")
     wanted = [(check_symbol(symbol), checked_price(price)) for symbol in symbols for price in prices]
@@ -82,6 +87,10 @@ def ingest_series(
     Interval.parse(interval)
     connect(source.origin)
     url = source.base_url
+    if fee_rates:
+        progress("the account's fee rates")
+        for rates in ingest_fee_rates(url, symbols):
+            progress(f"{rates['symbol']}: maker {rates['maker']}, taker {rates['taker']}")
     progress("instruments and margin ladders")
     ingest_instruments.fn(url, symbols)
     reports = []

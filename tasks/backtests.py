@@ -25,7 +25,8 @@ from bybit.rules.fees import FeeSchedule
 from bybit.store.runs import RunRecord
 from bybit.strategies import Strategy, build
 from tasks.connections import store
-from tasks.plans import BacktestCase, SymbolPlan
+from tasks.fees import schedule_of
+from tasks.plans import BacktestCase, SymbolPlan, table_tier
 from tasks.settings import settings
 
 Row = dict[str, Any]
@@ -80,8 +81,9 @@ def backtest_case(case: BacktestCase) -> Row:
     The row is stored under the hash of everything that it depends on: data, parameters, fees, engine. A refusal of
     the rules (no fee row, no mark price) is a row with its reason, not a failure: the gates then say no.
     """
-    schedule, strategy = FeeSchedule.builtin(), build(case.strategy)
+    strategy = build(case.strategy)
     try:
+        schedule, _, _ = schedule_of(case.tier)
         markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
         key = _run_key(case, strategy, markets, schedule)
         known = store().runs.find(key)
@@ -114,7 +116,7 @@ def reproduce(run_key: str) -> Row:
         raise InvalidInput(f"{len(known)} stored runs have a key that starts with {run_key!r}: give more of it")
     record = known[0]
     case = BacktestCase.model_validate(record.provenance["case"])
-    schedule, strategy = FeeSchedule.builtin(), build(case.strategy, record.params)
+    (schedule, _, _), strategy = schedule_of(case.tier), build(case.strategy, record.params)
     markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
     key = _run_key(case, strategy, markets, schedule)
     if key != record.run_key:
@@ -141,7 +143,7 @@ def _simulate(
         terms.initial_capital / len(markets),
         leverage=terms.leverage,
         fee_schedule=schedule,
-        tier=case.tier,
+        tier=table_tier(case.tier),
         slippage=Slippage.parse(terms.slippage),
         margin_mode=terms.margin_mode,
         mark_policy=terms.mark_policy,
@@ -227,7 +229,7 @@ def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestRe
             "costs": asdict(result.costs),
             "costs_by_symbol": {symbol: asdict(costs) for symbol, costs in result.costs_by_symbol.items()},
             "fee_bounds": bounds,
-            "assumptions": result.assumptions,
+            "assumptions": result.assumptions | schedule_of(case.tier)[2],
             "rejected_orders": result.rejected_orders,
             "initial_capital": case.terms.initial_capital,
             "equity_daily": _daily(result),

@@ -7,7 +7,7 @@ from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period
-from tasks.plans import BacktestCase, MatrixPlan, Span, SymbolPlan
+from tasks.plans import BacktestCase, MatrixPlan, Span, SymbolPlan, table_tier
 
 
 def plan_cases(plan: MatrixPlan) -> tuple[list[BacktestCase], list[str]]:
@@ -59,7 +59,7 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
 
     Only time in which the rates of ``tiers`` are known counts.
     """
-    known_from = max(FeeSchedule.builtin().known_from(Category.LINEAR, tier) for tier in tiers)
+    known_from = max(FeeSchedule.builtin().known_from(Category.LINEAR, table_tier(tier)) for tier in tiers)
     usable = [
         (symbol, max(own.start, known_from), own.end)
         for symbol in symbols
@@ -78,7 +78,7 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
 
 def _fee_span(span: Period, tiers: Iterable[str]) -> tuple[Period, list[str]]:
     schedule = FeeSchedule.builtin()
-    known_from: dict[str, datetime] = {tier: schedule.known_from(Category.LINEAR, tier) for tier in tiers}
+    known_from: dict[str, datetime] = {tier: schedule.known_from(Category.LINEAR, table_tier(tier)) for tier in tiers}
     latest = max(known_from, key=lambda tier: known_from[tier])
     start = known_from[latest]
     if start <= span.start:

@@ -13,6 +13,14 @@ from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period
 from bybit.strategies import registry
 
+ACCOUNT_TIER = "account"
+"""The tier that stands for the account's own stored rates."""
+
+
+def table_tier(tier: str) -> str:
+    """Return the tier of the venue's table whose rates hold where ``tier`` has none of its own."""
+    return "vip0" if tier == ACCOUNT_TIER else tier
+
 
 class Plan(BaseModel):
     """Base of every plan: frozen, and strict about unknown fields."""
@@ -250,7 +258,7 @@ class PipelineRequest(Plan):
     @classmethod
     def _tiers_are_known(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
         for tier in tiers:
-            FeeSchedule.builtin().known_from(Category.LINEAR, tier)
+            FeeSchedule.builtin().known_from(Category.LINEAR, table_tier(tier))
         return tiers
 
     @field_validator("interval")

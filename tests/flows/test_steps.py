@@ -31,7 +31,8 @@ def test_ingest_then_quality_then_back_test_then_the_same_again(perpflow: Perpfl
         assert first["rows"] == 2 * 90 * 96 + 90 * 3
         assert first["missing"] == {}
         assert {report["rows_written"] for report in first["series"]} == {90 * 96, 90 * 3}
-        again = perpflow(*fetch, "--base-url", url, "--json").json
+        keys = {"BYBIT_API_KEY": DEFAULT_KEY, "BYBIT_API_SECRET": DEFAULT_SECRET}
+        again = perpflow(*fetch, "--fee-rates", "--base-url", url, "--json", **keys).json
         assert {report["rows_written"] for report in again["series"]} == {0}
     checked = perpflow("quality", "--symbols", "BTCUSDT", "--interval", "15m", "--json")
     assert (checked.code, checked.json["passed"]) == (0, True)
@@ -40,6 +41,9 @@ def test_ingest_then_quality_then_back_test_then_the_same_again(perpflow: Perpfl
     assert row["refused"] is None
     assert row["metrics"]["n_trades"] > 0
     assert perpflow(*ask).json == row
+    own = perpflow(*ask, "--tier", "account").json
+    assert own["costs"] == row["costs"]
+    assert own["assumptions"]["fees_before_the_account_told_its_own"].startswith("vip0 before")
     assert perpflow("backtest", "--reproduce", row["run_key"][:12], "--json").json["same"] is True
 
 
@@ -120,6 +124,14 @@ def test_an_endpoint_is_checked_with_and_without_keys_and_no_secret_is_shown(per
     for outcome in (full, wrong):
         assert DEFAULT_SECRET not in outcome.stdout + outcome.stderr
         assert "canary-Xq3" not in outcome.stdout + outcome.stderr
+
+
+def test_a_key_of_the_test_network_is_not_sent_to_the_main_venue(perpflow: Perpflow) -> None:
+    keys = {"BYBIT_API_KEY": "a-key", "BYBIT_API_SECRET": "a-secret"}
+    span = ("--start", "2025-03-01", "--end", "2025-03-02")
+    outcome = perpflow("ingest", "--symbols", "BTCUSDT", *span, "--fee-rates", **keys)
+    assert outcome.code == 2
+    assert "BYBIT_ENVIRONMENT is testnet" in outcome.stderr
 
 
 def test_real_money_has_to_be_said_twice(perpflow: Perpflow) -> None:
