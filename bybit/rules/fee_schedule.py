@@ -126,8 +126,8 @@ class FeeSchedule:
         time : datetime or int
             Instant the order was placed; a span's start belongs to it, its end to the next.
         symbol : str or None
-            With it, terms of its group, recorded fills and the account's own replies count. Without it only general
-            terms do; where groups differ, that is refused.
+            With it, terms of its group, recorded fills and the account's own replies count; without it, only terms
+            that hold for every symbol, which Pro and market-maker tiers have not.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class FeeSchedule:
         for quote in self._line(category, tier, symbol):
             if quote.covers(moment):
                 return quote
-        raise self._not_established(category, tier, symbol, Period(moment, utc(to_ms(time) + 1)))
+        raise self._not_established(category, tier, symbol, f"at {moment.isoformat()}")
 
     def eras(self, category: Category, tier: str, period: Period, symbol: str | None = None) -> tuple[FeeQuote, ...]:
         """Return the quotes that cover ``period`` without a gap, oldest first; the outer ones may reach beyond it.
@@ -157,7 +157,7 @@ class FeeSchedule:
                 reached = quote.valid_to
         if reached is None or reached >= period.end:
             return tuple(found)
-        raise self._not_established(category, tier, symbol, Period(reached, period.end))
+        raise self._not_established(category, tier, symbol, f"for all of {period}")
 
     def known_from(self, category: Category, tier: str, symbol: str | None = None) -> datetime:
         """Return the time from which rates are known without a gap until the last of them ends.
@@ -304,7 +304,7 @@ class FeeSchedule:
         if asked not in self._lines:
             eras = self._of(category, tier)
             self._lines[asked] = timeline(
-                [era for era in eras if symbol is None or not era.symbols or symbol in era.symbols],
+                [era for era in eras if not era.symbols or symbol in era.symbols],
                 [] if symbol is None else self._seen(category, tier, symbol),
                 () if symbol is None else self._snapshots.get((category, symbol), ()),
             )
@@ -330,21 +330,18 @@ class FeeSchedule:
             "tier, or give the account's own rates"
         )
 
-    def _not_established(self, category: Category, tier: str, symbol: str | None, missing: Period) -> NotEstablished:
-        eras = self._of(category, tier)
-        groups = [era for era in eras if era.symbols and (era.valid_to is None or missing.start < era.valid_to)]
-        at_work = [era for era in groups if era.valid_from < missing.end]
-        if symbol is None and at_work:
-            return NotEstablished(
-                f"fee rates of {category} {tier} over {missing} differ by symbol group: ask with a symbol"
-            )
+    def _not_established(self, category: Category, tier: str, symbol: str | None, when: str) -> NotEstablished:
+        by_group = any(era.symbols for era in self._of(category, tier))
         line = self._line(category, tier, symbol)
         if symbol is not None and not line:
             return self._unknown_symbol(category, tier, symbol)
         spans = ", ".join(str(quote) for quote in line) or "no span"
-        of_symbol = f" for {symbol}, whose symbol group decides," if symbol is not None and groups else ""
+        whose, way_out = "", ""
+        if by_group:
+            whose = " in general" if symbol is None else f" for {symbol}, whose symbol group decides,"
+            way_out = "ask with a symbol, " if symbol is None else ""
         return NotEstablished(
-            f"fee rates of {category} {tier}{of_symbol} over {missing} are not established: known for {spans}; choose "
+            f"fee rates of {category} {tier}{whose} {when} are not established: known for {spans}; {way_out}choose "
             "another period or tier, or give a schedule or the rates of your own account"
         )
 

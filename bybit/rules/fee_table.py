@@ -5,10 +5,18 @@ Rates are fractions of traded value, a negative maker rate is a rebate. Two boun
 the new rate, not the day of the change: ``UNCERTAIN_WINDOWS`` holds the spans in which either rate may have applied.
 Tiers of a region carry its name (``vip0@ru``) and end with the last day they were seen; they are nobody's default.
 ``pre_market`` is what perpetuals pay in the continuous trading before their listing, ``pre_market_auction`` in the
-auctions before that. Not in the table, because not modelled: promotions (zero spot fees, the maker rebates of May-June
-2022), MNT discounts, taxes (``extraFees``), the fiat pairs' own table of most entities. Rates recorded on single
-symbols stand in ``fee_sightings``, terms by symbol group in ``fee_groups``.
+auctions before that. Rates recorded on single symbols stand in ``fee_sightings``, terms by symbol group in
+``fee_groups``; ``NOT_MODELLED`` says what stands nowhere.
 """
+
+NOT_MODELLED = (
+    "promotions such as zero spot fees or the maker rebates of May-June 2022",
+    "the discount for paying fees in MNT",
+    "taxes on fees (extraFees: GST, VAT)",
+    "the fiat spot pairs' own table, except BTCEUR of the EU entity on 2026-06-05",
+    "VIP terms before 2024-03-07, Pro and market-maker terms before their first dated sighting",
+)
+"""What a fee may hold that no table here does, for the small print of a result."""
 
 # Sources named by the rows.
 _SOURCE_0 = (

@@ -14,7 +14,7 @@ def timeline(eras: Sequence[FeeEra], seen: Sequence[FeeSighting], told: Sequence
     Parameters
     ----------
     eras : sequence of FeeEra
-        Terms that hold for the symbol; where several hold at once and differ, nothing is quoted.
+        Terms that hold for the symbol, no two at once.
     seen : sequence of FeeSighting
         Rates recorded on the symbol; each beats the terms on its own days.
     told : sequence of FeeSnapshot
@@ -38,13 +38,12 @@ def timeline(eras: Sequence[FeeEra], seen: Sequence[FeeSighting], told: Sequence
 def _strongest(
     eras: Sequence[FeeEra], seen: Sequence[FeeSighting], told: Sequence[FeeSnapshot], time: datetime
 ) -> FeeQuote | None:
-    """Return the quote at ``time``, None when nothing is known or symbols differ; its span is the caller's to set."""
+    """Return the quote at ``time``, None when nothing is known; its span is the caller's to set."""
     for snapshot in reversed(told):
         if snapshot.time <= time:
             source = f"the account's own fee-rate reply of {snapshot.time:%Y-%m-%dT%H:%M:%SZ}"
             return FeeQuote(snapshot.rates, Basis.ACCOUNT, source, "high", time, None)
-    covering = [era for era in eras if era.covers(time)]
-    general = covering[0] if len({era.rates for era in covering}) == 1 else None
+    general = next((era for era in eras if era.covers(time)), None)
     for found in seen:
         if found.covers(time):
             rates = found.rates(general.rates if general is not None else None)

@@ -24,12 +24,14 @@ from bybit.rules.fee_rates import (
     UncertainWindow,
 )
 from bybit.rules.fee_schedule import FeeSchedule
+from bybit.rules.fee_table import NOT_MODELLED
 from bybit.rules.funding import funding_payment
 from bybit.rules.liquidation import bankruptcy_price, is_liquidated, liquidation_price
 from bybit.rules.margin import MaintenanceTerms, initial_margin, maintenance_margin
 from bybit.rules.positions import notional, unrealized_pnl
 
 __all__ = [
+    "NOT_MODELLED",
     "UNKNOWN",
     "Basis",
     "BybitFeeSimulator",
@@ -95,6 +97,8 @@ class BybitFeeSimulator:
         self, qty: Decimal, price: Decimal, liquidity: Liquidity, time: datetime | int, symbol: str | None = None
     ) -> Decimal:
         """Return the fee of a fill in settle coin: positive is paid, negative received; the sign of ``qty`` is ignored.
+
+        Of a spot fill it is the worth in quote coin; in which coin it is charged, and rounded, ``fee_charge`` tells.
 
         Raises
         ------

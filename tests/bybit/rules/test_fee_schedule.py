@@ -232,6 +232,21 @@ def test_a_decided_change_moves_nothing_that_is_no_change() -> None:
     assert earliest.rates(LINEAR, "mm1", at("2025-12-01"), "BTCUSDT").maker == D("-0.00001")
 
 
+def test_a_window_of_every_tier_moves_changes_and_no_first_or_last_day() -> None:
+    window = Period(START + 5 * DAY, START + 10 * DAY)
+    alone, changed = era(10, None, "0.001"), replace(era(0, 10, "0.001"), tier="vip1")
+    next_one = replace(era(10, 20, "0.002"), tier="vip1")
+    ends = replace(era(0, 10, "0.003"), tier="vip2")
+    earliest = FeeSchedule([alone, changed, next_one, ends], [window]).with_change("earliest")
+    spans = {(each.tier, (each.valid_from - START).days): each.valid_to for each in earliest.table}
+    assert spans == {
+        ("vip0", 10): None,
+        ("vip1", 0): START + 5 * DAY,
+        ("vip1", 5): START + 20 * DAY,
+        ("vip2", 0): START + 10 * DAY,
+    }
+
+
 def test_a_change_is_decided_once() -> None:
     earliest = BUILTIN.with_change("earliest")
     assert earliest.with_change("earliest").version == earliest.version

@@ -74,7 +74,7 @@ def test_group_rates_are_refused_for_a_symbol_of_another_group() -> None:
     with pytest.raises(NotEstablished, match="symbol group"):
         SCHEDULE.rates(Category.LINEAR, "pro1", day, "WIFUSDT")
     with pytest.raises(NotEstablished, match="ask with a symbol"):
-        SCHEDULE.rates(Category.LINEAR, "pro1", parse_time("2026-07-01"))
+        SCHEDULE.rates(Category.LINEAR, "pro1", day)
 
 
 def test_the_eras_of_a_period_cover_it_without_a_gap() -> None:
