@@ -49,8 +49,8 @@ def ingest_fee_rates(base_url: str, symbols: Sequence[str]) -> list[dict[str, An
     known = settings()
     if base_url == LIVE_URL and known.bybit_environment != "mainnet":
         raise InvalidInput(
-            f"--fee-rates would send the key to {base_url}, and BYBIT_ENVIRONMENT is {known.bybit_environment}: set it to"
-            " mainnet if the key is one of the main venue, or give --base-url"
+            f"--fee-rates would send the key to {base_url}, and BYBIT_ENVIRONMENT is {known.bybit_environment}: set"
+            " it to mainnet if the key is one of the main venue, or give --base-url"
         )
     with BybitClient(known.bybit_api_key, known.bybit_api_secret, base_urls=[base_url]) as client:
         found = HistoricalDataManager(client, store()).ingest_fee_rates(Category.LINEAR, symbols)
