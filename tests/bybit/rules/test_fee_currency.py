@@ -1,12 +1,14 @@
 from decimal import Decimal as D
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
-from bybit.rules.fees import UNKNOWN, FeeCharge, FeeRates, Liquidity, Rounding, fee_charge, fee_currency
+from bybit.rules.fees import UNKNOWN, FeeCharge, FeeRates, FeeSchedule, Liquidity, Rounding, fee_charge, fee_currency
 from tests.bybit.rules.amounts import prices, quantities, rates
 
 MAKER, TAKER = Liquidity.MAKER, Liquidity.TAKER
@@ -63,6 +65,32 @@ def test_recorded_spot_fees_of_the_eu_entity_come_out_unrounded(
 ) -> None:
     terms = FeeRates(UNKNOWN, D("0.0025"))
     assert fee_charge(Category.SPOT, side, TAKER, terms, D(qty), D(price), "BTC", "EUR") == charge
+
+
+def test_every_recorded_fill_is_charged_by_one_of_its_candidates(shared: Path) -> None:
+    schedule, off = FeeSchedule.builtin(), []
+    for path in sorted((shared / "data" / "fills").glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            if row.get("kind") != "trade":
+                continue
+            category, symbol = Category(row["market"]), row["symbol"]
+            is_eu = symbol.endswith("EUR")
+            base, quote = (symbol[:-3], "EUR") if is_eu else (symbol[:-4], "USDT")
+            rounding = Rounding.EXACT if category is Category.SPOT else Rounding.VENUE
+            charges = [
+                fee_charge(
+                    category, row["side"], TAKER, each.rates, D(row["qty_text"]), D(row["price_text"]), base, quote,
+                    rounding,
+                )
+                for each in schedule.candidates(category, row["exec_time"], symbol, "vip0@eu" if is_eu else "vip0")
+                if each.rates.established(TAKER)
+            ]  # fmt: skip
+            off.append(min(abs(charge.amount - D(row["fee_text"])) for charge in charges))
+            assert {charge.currency for charge in charges} == {row["fee_currency"]}
+    assert len(off) == 87
+    assert sum(error == 0 for error in off) == 84
+    # Closes of copied positions: one fee shared out over several orders.
+    assert max(off) <= D("5e-8")
 
 
 @given(
