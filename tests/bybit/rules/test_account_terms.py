@@ -1,5 +1,6 @@
 """What the ledger judges by: margin basis, dated ladders, tick rounding, the insurance fund, step-downs."""
 
+from collections import Counter
 from decimal import Decimal as D
 from decimal import localcontext
 
@@ -266,7 +267,8 @@ def test_stepping_down_keeps_the_identity_and_ends_below_the_bound(events, categ
             size -= row["qty"]
         assert abs(size - ledger.positions["AAAUSDT"].size) < D("1e-35")
     steps = [row for row in ledger.liquidations if row["how"] == "step_down"]
-    assert len(steps) <= 2
+    # A short grows as it loses: it would trim itself to one bound again and again.
+    assert max(Counter(row["i"] for row in steps).values(), default=0) <= 2
     note(f"{len(steps)} steps, {len(ledger.liquidations) - len(steps)} takeovers")
 
 
