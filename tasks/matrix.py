@@ -23,10 +23,12 @@ def plan_cases(plan: MatrixPlan) -> tuple[list[BacktestCase], list[str]]:
     NotEstablished
         When the data ends before the fees of the tiers are known.
     """
-    span, remarks = _fee_span(common_span(plan.symbols), plan.tiers)
-    uncertain = FeeSchedule.builtin().uncertain(span)
+    names = [symbol.symbol for symbol in plan.symbols]
+    span, remarks = _fee_span(common_span(plan.symbols), plan.tiers, names)
+    schedule = FeeSchedule.builtin()
+    uncertain = {w for tier in plan.tiers for w in schedule.uncertain(span, Category.LINEAR, table_tier(tier))}
     if uncertain:
-        windows = ", ".join(str(window) for window in uncertain)
+        windows = ", ".join(sorted(str(window) for window in uncertain))
         remarks.append(f"Fee rates are uncertain in {windows}: nobody recorded the day on which they changed.")
     return [
         BacktestCase(strategy=strategy, tier=tier, span=Span.of(period), symbols=plan.symbols, terms=plan.terms)
@@ -59,11 +61,11 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
 
     Only time in which the rates of ``tiers`` are known counts.
     """
-    known_from = max(FeeSchedule.builtin().known_from(Category.LINEAR, table_tier(tier)) for tier in tiers)
+    known = {symbol.symbol: _known_from(symbol.symbol, tiers) for symbol in symbols}
     usable = [
-        (symbol, max(own.start, known_from), own.end)
+        (symbol, max(own.start, start), own.end)
         for symbol in symbols
-        if (own := symbol.usable) is not None and own.end > known_from
+        if (own := symbol.usable) is not None and (start := known[symbol.symbol]) is not None and own.end > start
     ]
     best: list[SymbolPlan] = []
     most = 0.0
@@ -76,9 +78,22 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
     return best
 
 
-def _fee_span(span: Period, tiers: Iterable[str]) -> tuple[Period, list[str]]:
+def _known_from(symbol: str, tiers: Sequence[str]) -> datetime | None:
+    """Return the day from which the rates of every tier are known for ``symbol``; None when one never is."""
     schedule = FeeSchedule.builtin()
-    known_from: dict[str, datetime] = {tier: schedule.known_from(Category.LINEAR, table_tier(tier)) for tier in tiers}
+    try:
+        return max(schedule.known_from(Category.LINEAR, table_tier(tier), symbol) for tier in tiers)
+    except NotEstablished:
+        return None
+
+
+def _fee_span(span: Period, tiers: Iterable[str], symbols: Sequence[str]) -> tuple[Period, list[str]]:
+    schedule = FeeSchedule.builtin()
+    # Pro rates differ by group of symbols, and the groups are known from different days.
+    known_from: dict[str, datetime] = {
+        tier: max(schedule.known_from(Category.LINEAR, table_tier(tier), symbol) for symbol in symbols)
+        for tier in tiers
+    }
     latest = max(known_from, key=lambda tier: known_from[tier])
     start = known_from[latest]
     if start <= span.start:

@@ -133,3 +133,11 @@ def test_detail_candles_have_to_be_shorter_than_the_candles() -> None:
     assert terms.detail_of("1h") is Interval.MINUTE_15
     with pytest.raises(InvalidInput, match="not shorter"):
         terms.detail_of("15m")
+
+
+def test_pro_rates_are_known_from_another_day_for_each_group_of_symbols() -> None:
+    year = span("2025-01-01", "2026-08-01")
+    for names, start in ((("BTCUSDT",), "2025-09-25"), (("BTCUSDT", "WIFUSDT"), "2026-06-16")):
+        cells, remarks = plan_cases(matrix(*(symbol(name, year) for name in names), tiers=("pro1",)))
+        assert cells[0].span.start == datetime.fromisoformat(start).replace(tzinfo=UTC)
+        assert start in remarks[0]
