@@ -168,10 +168,10 @@ def _half_sharpes(blocks: Floats) -> Floats:
     n_half = n_blocks // 2
     halves = np.array(list(combinations(range(n_blocks), n_half)), dtype=np.int64)
     lowest, highest = blocks.min(axis=1), blocks.max(axis=1)
-    # A constant block's mean is its value: summing and dividing would leave a rounding error that looks like variance.
-    means = np.where(lowest == highest, lowest, blocks.mean(axis=1))
+    means = blocks.mean(axis=1)
     # Deviations from each block's own mean, not sums of squares: those cancel when the mean is far from zero.
     squares = ((blocks - means[:, None, :]) ** 2).sum(axis=1)
+    # Rounding of a constant column's mean looks like variance, so that extremes tell instead.
     steady = np.flatnonzero((lowest == highest).any(axis=0))
     sharpes = np.empty((len(halves), n_columns))
     for rows in _chunks(len(halves)):

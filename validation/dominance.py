@@ -52,13 +52,14 @@ def dominance(sample: Floats, reference: Floats) -> Dominance:
     n_theirs = np.searchsorted(theirs, x, side="right")
     n_mine = np.searchsorted(mine, x, side="right")
     # Both divisions round the true quotient, so that equal shares are equal numbers.
-    d = n_theirs / m - n_mine / n
+    mine_below, theirs_below = n_mine / n, n_theirs / m
+    d = theirs_below - mine_below
     integral = _area_below(theirs, n_theirs, x) - _area_below(mine, n_mine, x)
     within = _ROUNDING * max(1.0, float(np.abs(x).max()))
     return Dominance(
         first_order=bool(d.min() >= 0.0 and d.max() > 0.0),
         second_order=bool(integral.min() >= -within),
-        max_violation=max(0.0, -float(d.min())),
+        max_violation=float((mine_below - theirs_below).max()),
         lowest_integral=min(0.0, float(integral.min())),
         final_integral=float(integral[-1]),
     )
@@ -74,7 +75,7 @@ def _turning_points(mine: Floats, theirs: Floats) -> Floats:
     last_before = np.searchsorted(theirs, mine, side="left") - 1
     # The first of theirs at which their share reaches j of n; whole numbers, since j m / n may round across.
     crossing = (np.arange(n + 1) * m + n - 1) // n - 1
-    picked = np.concatenate([last_before[last_before >= 0], crossing[crossing >= 0], [0, m - 1]])
+    picked = np.concatenate([last_before[last_before >= 0], crossing[crossing >= 0]])
     return np.unique(np.concatenate([mine, theirs[picked]]))
 
 

@@ -193,7 +193,7 @@ def _remaining(n_rows: int, barred: Iterable[Rows]) -> tuple[Rows, ...]:
     for start, end in barred:
         if start > cursor:
             free.append((cursor, start))
-        cursor = max(cursor, end)
+        cursor = end
     if cursor < n_rows:
         free.append((cursor, n_rows))
     return tuple(free)

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from bybit.rules.errors import InvalidInput
 from validation.cscv import Overfitting, cscv
+from validation.dominance import dominance
 from validation.errors import NotComputable
 
 
@@ -78,6 +79,7 @@ def test_figures_are_those_of_concatenated_halves() -> None:
     returns = noise(1, n_rows=80)
     result = cscv(returns, 8)
     blocks = returns.reshape(8, 10, -1)
+    by_split = []
     assert result.n_splits == 70
     for i, inside in enumerate(combinations(range(8), 4)):
         here = blocks[list(inside)].reshape(-1, 7)
@@ -88,6 +90,17 @@ def test_figures_are_those_of_concatenated_halves() -> None:
         assert result.in_sample[i] == pytest.approx(inner[best], rel=1e-12)
         assert result.out_of_sample[i] == pytest.approx(outer[best], rel=1e-12)
         assert result.rank[i] == (outer <= outer[best]).sum()
+        by_split.append(outer)
+    everything = np.array(by_split)
+    for ours, reference in (
+        (result.over_pooled, everything.ravel()),
+        (result.over_mean, everything.mean(axis=1)),
+    ):
+        # Of one table: a jump of the selected is a jump of the reference to the last digit.
+        direct = dominance(everything[np.arange(70), result.selected], reference)
+        assert (ours.max_violation, ours.second_order) == (direct.max_violation, direct.second_order)
+        assert ours.lowest_integral == pytest.approx(direct.lowest_integral)
+        assert ours.final_integral == pytest.approx(result.out_of_sample.mean() - everything.mean())
 
 
 @given(st.integers(0, 2**32), st.permutations(range(7)))

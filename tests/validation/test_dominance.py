@@ -17,9 +17,19 @@ def at_every_jump(sample: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray
     return d, np.concatenate([[0.0], np.cumsum(d[:-1] * np.diff(x))])
 
 
-@given(st.one_of(coarse, fine), st.one_of(coarse, fine))
-def test_the_turning_points_show_what_every_jump_would(left: list[float], right: list[float]) -> None:
-    sample, reference = np.array(left, dtype=float), np.array(right, dtype=float)
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[list[float], list[float]]:
+    """A reference of anything, and a sample of anything or of the reference's own values, some of them better."""
+    reference = draw(st.one_of(coarse, fine))
+    if draw(st.booleans()):
+        return draw(st.one_of(coarse, fine)), reference
+    picked = reference * draw(st.integers(1, 2)) if draw(st.booleans()) else draw(st.permutations(reference))[:4]
+    return [value + draw(st.integers(0, 1)) for value in picked], reference
+
+
+@given(pairs())
+def test_the_turning_points_show_what_every_jump_would(pair: tuple[list[float], list[float]]) -> None:
+    sample, reference = (np.array(values, dtype=float) for values in pair)
     d, integral = at_every_jump(sample, reference)
     result = dominance(sample, reference)
     assert result.max_violation == max(0.0, -d.min())
@@ -33,6 +43,11 @@ def test_the_turning_points_show_what_every_jump_would(left: list[float], right:
 def test_more_is_better_at_first_order() -> None:
     result = dominance(np.array([2.0, 3.0]), np.array([1.0, 3.0]))
     assert (result.first_order, result.second_order, result.max_violation) == (True, True, 0.0)
+
+
+def test_an_advantage_between_two_crossings_is_seen() -> None:
+    # Only at 2 is d above 0: neither a jump of the sample nor where d passes 0.
+    assert dominance(np.array([1.0, 3.0]), np.array([1.0, 1.0, 2.0, 3.0])).first_order
 
 
 def test_the_same_distribution_does_not_dominate_itself_at_first_order() -> None:

@@ -69,6 +69,22 @@ def test_one_book_never_pays_against_itself(book: Book, fee: D) -> None:
     assert (ours.qty, ours.net_profit, ours.gross_profit) == (0, 0, 0)
 
 
+def test_figures_of_one_book_are_those_worked_out_by_hand() -> None:
+    assert (A.mid, A.spread) == (D("100.05"), D("0.1"))
+    assert abs(A.spread_bps - D("9.995002498750624")) < D("1e-15")
+    assert A.depth(BAND) == Depth(D("499.7"), D("500.9"))
+    assert abs(A.depth(BAND).imbalance - D("-0.0011992804317409553")) < D("1e-18")
+    assert abs(A.liquidity_score(BAND) - D("91.00498159174583")) < D("1e-13")
+
+
+def test_two_levels_that_pay_are_taken_and_the_third_is_left() -> None:
+    ours = arbitrage(A, B, buy_fee_rate=D("0.00055"), sell_fee_rate=D("0.0005"))
+    assert ours is not None
+    assert (ours.net_per_unit, ours.qty) == (D("0.394645"), D("2.5"))
+    assert (ours.net_profit, ours.gross_profit) == (D("0.33678"), D("0.6"))
+    assert abs(ours.net_bps - D("39.40340305339556")) < D("1e-13")
+
+
 def test_an_edge_of_exactly_its_fees_is_none() -> None:
     buy, sell = Book((), levels(("100", "1"))), Book(levels(("102.02", "1")), ())
     at_cost = arbitrage(buy, sell, buy_fee_rate=D("0.0202"), sell_fee_rate=D(0))
