@@ -74,6 +74,12 @@ def question(market: MarketData, period: Period, plan: Plan, kind: str, folder: 
     return Question(case, market.symbol, kind, books(result))
 
 
+def nearest(asked: Question, capital: float, leverage: float, slippage_rate: float) -> Case:
+    """Return the case as near to the venue as the peers can be set: small capital, leverage, slippage."""
+    name = f"{asked.symbol}: nearest"
+    return replace(asked.case, name=name, capital=capital, leverage=leverage, slippage_rate=slippage_rate)
+
+
 def candles(market: MarketData, period: Period, plan: Plan) -> pd.DataFrame:
     """Return the candles of the period with the plan beside them, the position decided at each close."""
     table = market.candles
@@ -109,7 +115,7 @@ def books(result: BacktestResult) -> Books:
             strict=True,
         )
     ]
-    return Books(float(result.equity[-1]), tuple(trades))
+    return Books(result.costs.net, tuple(trades))
 
 
 def compare(answer: Answer, questions: Iterable[Question]) -> list[Comparison]:
@@ -127,7 +133,7 @@ def compare(answer: Answer, questions: Iterable[Question]) -> list[Comparison]:
                 engine=f"{answer.engine} {answer.version}",
                 question=asked,
                 theirs=theirs,
-                equity_difference=abs(ours.final_equity - theirs.final_equity) / asked.case.capital,
+                equity_difference=abs(ours.net - theirs.net) / asked.case.capital,
                 trade_difference=max((difference(a, b) for a, b in pairs), default=0.0),
                 same_times=same,
             )
@@ -158,6 +164,4 @@ def everybody(questions: list[Question], engines: Iterable[str] = ENGINES) -> li
 def broken(books: Books) -> Books:
     """Return books with one trade a millionth of its value off: what a comparison has to notice."""
     first, *rest = books.trades
-    return Books(
-        books.final_equity, (replace(first, net_pnl=first.net_pnl + 1e-6 * first.qty * first.entry_price), *rest)
-    )
+    return Books(books.net, (replace(first, net_pnl=first.net_pnl + 1e-6 * first.qty * first.entry_price), *rest))

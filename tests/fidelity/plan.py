@@ -16,6 +16,7 @@ from bybit.rules.periods import Period
 from bybit.strategies import MarketView, Signals, Strategy, StrategyParams
 
 FAST_HOURS, SLOW_HOURS, BAND = 24, 120, 0.0025
+LIMIT_INSIDE = 0.001
 _MOST_ROUNDS = 400
 Floats = NDArray[np.float64]
 
@@ -73,8 +74,13 @@ class Planned(Strategy):
 
     def signals(self, view: MarketView) -> Signals:
         target = self.exposure.reindex(closes_of(view.open_time_ms, view.interval), method="ffill").fillna(0.0)
-        # A post-only limit at the close just seen, asked again at every close until it fills or the plan changes.
-        return Signals(target.to_numpy(dtype=np.float64), view.close.copy() if self.limits else None)
+        wanted = target.to_numpy(dtype=np.float64)
+        if not self.limits:
+            return Signals(wanted)
+        # A post-only limit a little inside the close just seen, again at every close until it fills or the plan turns.
+        turns = np.diff(wanted, prepend=0.0)
+        side = pd.Series(np.where(turns == 0.0, np.nan, np.sign(turns))).ffill().fillna(0.0).to_numpy()
+        return Signals(wanted, view.close * (1.0 - side * LIMIT_INSIDE))
 
 
 def closes_of(open_time_ms: NDArray[np.int64], interval: Interval) -> pd.DatetimeIndex:

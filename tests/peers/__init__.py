@@ -2,7 +2,7 @@
 
 ``.venv-peers`` (``make peers``, from requirements/peers.lock) never meets the product's: a runner is a script of its
 own, started by that interpreter, and speaks JSON. A request holds cases (see ``Case``); a runner prints one JSON
-object with the engine's name and version and, for each case, final equity, fees and trades (see ``Books``).
+object with the engine's name and version and, for each case, net profit and trades (see ``Books``).
 """
 
 import json
@@ -24,7 +24,8 @@ class Case:
 
     ``candles`` is a Parquet file with columns open_time (ms UTC), open, high, low, close, volume and target: the
     position in base coin decided at that candle's close, to be traded at the next open. ``capital`` is quote coin,
-    ``fee_rate`` a fraction of the traded value, ``tick_size`` and ``qty_step`` are decimal text.
+    ``fee_rate`` a fraction of the traded value, ``tick_size`` and ``qty_step`` are decimal text. ``leverage`` and
+    ``slippage_rate`` (a fraction of the price) are used as far as an engine knows such a thing.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Case:
     qty_step: str
     capital: float
     fee_rate: float
+    leverage: float = 1.0
+    slippage_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,11 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What an engine made of one case; the plan ends flat, so final equity is cash."""
+    """What an engine made of one case; the plan ends flat, so final equity is cash. ``stopped`` is its own reason."""
 
-    final_equity: float
+    net: float
     trades: tuple[Trade, ...]
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def ask(engine: str, cases: list[Case]) -> Answer:
         raise RuntimeError(f"{script.name} ended with {done.returncode}: {done.stderr[-2000:]}")
     reply = json.loads(done.stdout.splitlines()[-1])
     books = {
-        name: Books(found["final_equity"], tuple(Trade(*trade) for trade in found["trades"]))
+        name: Books(found["net"], tuple(Trade(*trade) for trade in found["trades"]), found.get("stopped", ""))
         for name, found in reply["cases"].items()
     }
     return Answer(reply["engine"], reply["version"], books)

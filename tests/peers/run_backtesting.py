@@ -16,16 +16,18 @@ class Planned(Strategy):
     unit = 1.0
 
     def init(self):
-        self.held = 0
+        self.wanted = 0
 
     def next(self):
         wanted = round(self.data.Target[-1] / self.unit)
-        order = wanted - self.held
+        if wanted == self.wanted:
+            return
+        self.wanted = wanted
+        order = wanted - self.position.size
         if order > 0:
             self.buy(size=order)
         elif order < 0:
             self.sell(size=-order)
-        self.held = wanted
 
 
 def run(case):
@@ -35,7 +37,16 @@ def run(case):
     step = float(case["qty_step"])
     # Sizes are whole numbers there: steps below one go through its own FractionalBacktest.
     kind, extra, unit = (Backtest, {}, 1.0) if step >= 1.0 else (FractionalBacktest, {"fractional_unit": step}, step)
-    test = kind(data, Planned, cash=case["capital"], commission=case["fee_rate"], margin=1.0, **extra)
+    test = kind(
+        data,
+        Planned,
+        cash=case["capital"],
+        commission=case["fee_rate"],
+        # Charged once, at the entry: twice the rate for both.
+        spread=2.0 * case["slippage_rate"],
+        margin=1.0 / case["leverage"],
+        **extra,
+    )
     Planned.unit = unit
     stats = test.run()
     rows = stats["_trades"].sort_values(["ExitBar", "EntryBar"])
@@ -53,7 +64,7 @@ def run(case):
         ]
         for row in rows.itertuples()
     ]
-    return {"final_equity": float(stats["_equity_curve"]["Equity"].iloc[-1]), "trades": trades}
+    return {"net": float(stats["_equity_curve"]["Equity"].iloc[-1]) - case["capital"], "trades": trades}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ later: the strategy decides on the bar and trades at the open, as everywhere els
 
 import json
 import sys
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 import nautilus_trader
@@ -39,7 +39,7 @@ class Planned(Strategy):
     def __init__(self, config, targets):
         super().__init__(config)
         self.targets = targets
-        self.held = Decimal(0)
+        self.wanted = Decimal(0)
         self.closed = []
 
     def on_start(self):
@@ -47,13 +47,15 @@ class Planned(Strategy):
         self.subscribe_bars(self.config.bar_type)
 
     def on_bar(self, bar):
-        order = self.targets[bar.ts_event] - self.held
-        if order:
+        wanted = self.targets[bar.ts_event]
+        if wanted == self.wanted:
+            return
+        self.wanted = wanted
+        if order := wanted - self.portfolio.net_position(self.config.instrument_id):
             side = OrderSide.BUY if order > 0 else OrderSide.SELL
             self.submit_order(
                 self.order_factory.market(self.config.instrument_id, side, self.instrument.make_qty(abs(order)))
             )
-            self.held += order
 
     def on_position_closed(self, event):
         # Read here: the cache forgets a netted position that is turned over by one order.
@@ -74,7 +76,7 @@ def instrument(case):
         price_increment=Price.from_str(case["tick_size"]),
         size_precision=-step.as_tuple().exponent,
         size_increment=Quantity.from_str(case["qty_step"]),
-        margin_init=Decimal("0.1"),
+        margin_init=Decimal(1),
         margin_maint=Decimal("0.005"),
         maker_fee=Decimal(str(case["fee_rate"])),
         taker_fee=Decimal(str(case["fee_rate"])),
@@ -83,14 +85,18 @@ def instrument(case):
     )
 
 
-def data_of(candles, contract, bar_type, step_ms):
+def data_of(candles, contract, bar_type, step_ms, slippage_rate):
     sizes, prices = contract.size_precision, contract.price_precision
     depth = Quantity(DEPTH, sizes)
+    tick = contract.price_increment.as_decimal()
     found = []
     for row in candles.itertuples():
-        opened = Price(row.open, prices)
+        # What taking loses is the quoted spread, on ticks outwards.
+        opened, part = Decimal(str(row.open)), Decimal(str(slippage_rate))
+        bid = Price((opened * (1 - part) / tick).to_integral_value(ROUND_FLOOR) * tick, prices)
+        ask = Price((opened * (1 + part) / tick).to_integral_value(ROUND_CEILING) * tick, prices)
         start, end = row.open_time * MS, (row.open_time + step_ms) * MS
-        found.append(QuoteTick(contract.id, opened, opened, depth, depth, start, start))
+        found.append(QuoteTick(contract.id, bid, ask, depth, depth, start, start))
         values = (Price(value, prices) for value in (row.open, row.high, row.low, row.close))
         found.append(Bar(bar_type, *values, Quantity(row.volume, sizes), end, end + 1))
     return found
@@ -100,7 +106,6 @@ def run(case):
     candles = pd.read_parquet(case["candles"])
     step_ms = int(pd.Timedelta(case["interval"]).total_seconds() * 1000)
     engine = BacktestEngine(
-        # Ours is compared without an order ever refused: the plan keeps within the capital.
         BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True), risk_engine=RiskEngineConfig())
     )
     engine.add_venue(
@@ -109,12 +114,13 @@ def run(case):
         account_type=AccountType.MARGIN,
         base_currency=USDT,
         starting_balances=[Money(case["capital"], USDT)],
+        default_leverage=Decimal(str(case["leverage"])),
         bar_execution=False,
     )
     contract = instrument(case)
     engine.add_instrument(contract)
     bar_type = BarType.from_str(f"{contract.id}-1-HOUR-LAST-EXTERNAL")
-    engine.add_data(data_of(candles, contract, bar_type, step_ms))
+    engine.add_data(data_of(candles, contract, bar_type, step_ms, case["slippage_rate"]))
     targets = {
         (row.open_time + step_ms) * MS: Decimal(str(row.target)).quantize(Decimal(case["qty_step"]))
         for row in candles.itertuples()
@@ -124,7 +130,7 @@ def run(case):
     engine.run()
     account = engine.cache.account_for_venue(VENUE)
     trades = [trade(event) for event in strategy.closed]
-    result = {"final_equity": float(account.balance_total(USDT).as_decimal()), "trades": trades}
+    result = {"net": float(account.balance_total(USDT).as_decimal()) - case["capital"], "trades": trades}
     engine.dispose()
     return result
 

@@ -11,6 +11,8 @@ import vectorbt
 def run(case):
     candles = pd.read_parquet(case["candles"])
     candles.index = pd.to_datetime(candles["open_time"], unit="ms", utc=True)
+    # It knows no margin: whoever wants leverage gives it the cash that would have been borrowed.
+    cash = case["capital"] * case["leverage"]
     portfolio = vectorbt.Portfolio.from_orders(
         close=candles["close"],
         # Decided at a close, ordered at the next open: the usual shift by one row. NaN orders nothing.
@@ -19,9 +21,10 @@ def run(case):
         direction="both",
         price=candles["open"],
         fees=case["fee_rate"],
-        init_cash=case["capital"],
+        slippage=case["slippage_rate"],
+        init_cash=cash,
         freq=case["interval"],
-        raise_reject=True,
+        raise_reject=case["leverage"] == 1.0,
     )
     records = portfolio.trades.records
     times = candles["open_time"].to_numpy()
@@ -39,7 +42,7 @@ def run(case):
         ]
         for row in records.itertuples()
     ]
-    return {"final_equity": float(portfolio.final_value()), "trades": trades}
+    return {"net": float(portfolio.final_value()) - cash, "trades": trades}
 
 
 def changes(target):

@@ -1,0 +1,182 @@
+"""The page: what was measured, in few words and tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.fidelity import peers_page
+from tests.fidelity.commands import Oracle, Said
+from tests.fidelity.measure import Measured, Size
+from tests.fidelity.recorded import HALF_YEAR
+from tests.fidelity.resolution import CAPITAL, LEVERAGE, MARKS, TOLERANCE, largest_difference
+from tests.fidelity.tables import amount, plural, small, table
+from tests.fidelity.verdict import Verdict
+
+
+def render(measured: Measured, size: Size, date: str) -> tuple[str, list[Verdict]]:
+    """Return the page and its verdicts."""
+    verdicts = [
+        _oracles_verdict(measured.oracles),
+        _fills_verdict(measured.fills),
+        *(_scenarios_verdict(said) for said in measured.scenarios),
+        peers_page.verdict(measured.comparisons),
+        _resolution_verdict(measured),
+    ]
+    lines = [(one.asked, one.found, "yes" if one.holds else "**no**") for one in verdicts]
+    parts = [
+        "# Fidelity: how near a back-test comes to what Bybit books",
+        f"Written by `make fidelity` on {date}, engine version {measured.engine_version}; every figure is measured "
+        f"by a "
+        "command of this repository, none is typed in. It reads the recorded data and the reference cases in "
+        "`../shared`; the other back-testers live in `.venv-peers` (`requirements/peers.lock`). Random scenarios use "
+        f"seeds {size.seed} and {size.seed_longer}; everything else draws nothing. Money is USDT.",
+        table(["question", "figure", "holds"], lines),
+        *_oracles(measured.oracles),
+        *_fills(measured.fills),
+        *_scenarios(measured.scenarios),
+        *peers_page.sections(measured),
+        *_resolution(measured),
+        *peers_page.assumptions(measured),
+    ]
+    return "\n\n".join(parts) + "\n", verdicts
+
+
+def _oracles_verdict(found: Iterable[Oracle]) -> Verdict:
+    n_passed, n_failed = sum(one.n_passed for one in found), sum(one.n_failed for one in found)
+    return Verdict("cases computed elsewhere", f"{n_passed} passed, {n_failed} failed", n_failed == 0 and n_passed > 0)
+
+
+def _oracles(found: list[Oracle]) -> list[str]:
+    rows = [(one.name, str(one.n_passed), str(one.n_failed), str(len(one.explained))) for one in found]
+    parts = [
+        "## 1 Cases computed elsewhere",
+        "`python -m tests.oracles --explain ../shared/oracles/FOLDER`: cases of programs written outside this project, "
+        "and the worked examples of the venue's documents. *Explained* counts figures at which the source is "
+        "inconsistent, follows another convention or leaves the answer open: ours, theirs and the reason are below.",
+        table(["cases", "passed", "failed", "explained"], rows, numbers=(1, 2, 3)),
+    ]
+    if failed := [line for one in found for line in one.failed]:
+        parts.append("\n".join(f"- failed: {line}" for line in failed))
+    if explained := _explanations(found):
+        parts.append(table(["case", "ours and theirs", "why"], explained))
+    return parts
+
+
+def _explanations(found: list[Oracle]) -> list[tuple[str, str, str]]:
+    # One row for all the cases of a file that differ for the same reason.
+    rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for line in (line for one in found for line in one.explained):
+        name, _, words = line.partition(": ")
+        figures, _, why = words.partition(": ")
+        file, _, case = name.rsplit("/", 1)[-1].partition(" ")
+        rows.setdefault((file, why or words), []).append((case, figures))
+    return [
+        (f"{file}: " + ", ".join(case for case, _ in cases), "; ".join(figures for _, figures in cases), why)
+        for (file, why), cases in rows.items()
+    ]
+
+
+def _fills_verdict(said: Said) -> Verdict:
+    found = said.result()
+    parts = [f"{found[key]} {key}" for key in ("rows", "exact", "within_5e-8", "unexplained") if key in found]
+    counted = all(isinstance(found.get(key), int) for key in ("rows", "exact", "within_5e-8", "unexplained"))
+    return Verdict("recorded fills", ", ".join(parts) or f"not measured: {said.last}", counted and said.code == 0)
+
+
+def _fills(said: Said) -> list[str]:
+    found = said.result()
+    counts = [(key, _cell(value)) for key, value in found.items() if not isinstance(value, dict)]
+    return [
+        "## 2 Recorded fills",
+        "`python -m tests.fills ../shared/data/fills/*.parquet` recomputes the fee of every fill whose price, quantity "
+        "and fee somebody recorded.",
+        table(["", ""], counts, numbers=(1,)) if counts else f"Not measured: {said.last}",
+        *(part for key, value in found.items() if isinstance(value, dict) for part in _nested(key, value)),
+    ]
+
+
+def _nested(key: str, value: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            rows += [(f"{name}: {reason}", _cell(count)) for reason, count in inner.items()]
+        else:
+            rows.append((name, _cell(inner)))
+    return [table([key, ""], rows, numbers=(1,))] if rows else []
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _scenarios_verdict(said: Said) -> Verdict:
+    found = said.result()
+    flat = ", ".join(f"{key} {_cell(value)}" for key, value in found.items() if not isinstance(value, dict))
+    name = f"kernel against ledger, `{said.command}`"
+    return Verdict(name, flat or f"not measured: {said.last}", bool(found) and said.code == 0)
+
+
+def _scenarios(said: list[Said]) -> list[str]:
+    parts = [
+        "## 3 Kernel against the Decimal ledger",
+        "Random scenarios: adds, cuts, flips, both margin modes, linear and inverse, funding at the boundary, tier "
+        "crossings and gaps through liquidation. The float64 kernel and the `Decimal` ledger book the same events; the "
+        "largest relative difference of any fill, settlement, liquidation or equity is held to 1e-9.",
+    ]
+    for one in said:
+        found = one.result()
+        counts = [(key, _cell(value)) for key, value in found.items() if not isinstance(value, dict)]
+        parts.append(f"`{one.command}`" + ("" if counts else f": not measured, {one.last}"))
+        if counts:
+            parts.append(table(["", ""], counts, numbers=(1,)))
+        parts += [part for key, value in found.items() if isinstance(value, dict) for part in _nested(key, value)]
+    return parts
+
+
+def _differences(measured: Measured) -> dict[tuple[str, str], float]:
+    return {
+        (symbol, marks): largest_difference(found)
+        for symbol, by_marks in measured.resolutions.items()
+        for marks, found in by_marks.items()
+    }
+
+
+def _resolution_verdict(measured: Measured) -> Verdict:
+    worst = max(_differences(measured).values())
+    asked = "funding and liquidations equal at 1 h, 15 m and 5 m"
+    return Verdict(asked, f"largest relative difference {small(worst)}", worst <= TOLERANCE)
+
+
+def _resolution(measured: Measured) -> list[str]:
+    rows = [
+        (
+            symbol,
+            marks,
+            one.interval,
+            str(len(one.result.fills)),
+            str(len(one.result.funding)),
+            f"{one.funding:.8f}",
+            str(len(one.result.liquidations)),
+            f"{one.liquidation_loss:.8f}",
+        )
+        for symbol, by_marks in measured.resolutions.items()
+        for marks in MARKS
+        for one in by_marks[marks]
+    ]
+    head = ["contract", "mark", "candles", "fills", "settlements", "funding paid", "liquidations", "lost by them"]
+    return [
+        "## 6 Resolution",
+        f"The plan of section 4, decided hourly, traded on hourly, 15-minute and 5-minute candles of {HALF_YEAR} at "
+        f"{LEVERAGE:g}x with {amount(CAPITAL)}. The fills are the same ones (time, quantity, price: else nothing is "
+        "compared). Recorded mark candles are hourly; in shorter candles their extremes hold for the whole hour. With "
+        "the last price as mark every candle has its own.",
+        table(head, rows, numbers=(3, 4, 5, 6, 7)),
+        f"{plural(sum(len(o.result.liquidations) for o in _hourly(measured)), 'liquidation')} on hourly candles, as "
+        f"many "
+        "and as dear on shorter ones.",
+    ]
+
+
+def _hourly(measured: Measured) -> list[Any]:
+    return [one[0] for by_marks in measured.resolutions.values() for one in by_marks.values()]
