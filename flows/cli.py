@@ -96,6 +96,9 @@ def sandbox(
     faults: Annotated[
         list[str] | None, typer.Option(help="what goes wrong: NAME, NAME=RATE or a schedule file")
     ] = None,
+    maintenance: Annotated[
+        list[str] | None, typer.Option(help="when the venue is closed: START..END, ISO times in UTC")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the synthetic market and of the faults")] = 7,
     api_key: Annotated[str | None, typer.Option(help="the one key that is accepted")] = None,
     api_secret: Annotated[str | None, typer.Option(help="its secret")] = None,
@@ -119,9 +122,11 @@ def sandbox(
         credentials = {"api_key": api_key, "api_secret": api_secret} if api_key else {}
         clock = {"now": parse_time(now) if now else None, "speed": speed}
         trouble = {"latency_ms": latency_ms, "faults": tuple(faults or ()), "seed": seed, "fault_seed": seed}
+        spans = [text.partition("..") for text in maintenance or ()]
+        closed = [Period(parse_time(begin), parse_time(end)) for begin, _, end in spans]
         account = {"balance": balance, "tier": tier, "margin_mode": margin_mode, **credentials}
         place = {"port": port, "host": host, "allow_open": allow_open, "symbols": names(symbols) or None}
-        serve_sandbox(tape, {**clock, **trouble, **account, **place})
+        serve_sandbox(tape, closed, {**clock, **trouble, **account, **place})
 
 
 @app.command()

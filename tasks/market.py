@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from bybit.client.transport import Timeout
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, to_ms, utc
-from bybit.sandbox import SandboxConfig, serve
+from bybit.sandbox import Maintenance, SandboxConfig, serve
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.tape import load_tape
 from tasks.connections import LIVE_ORIGIN, LIVE_URL, client
@@ -106,9 +106,13 @@ def _sandbox(tape: str | None, home: Path) -> Iterator[Source]:
         )
 
 
-def serve_sandbox(tape: str | None, settings: Mapping[str, Any]) -> None:
-    """Serve the local exchange in the foreground until it is told to stop; ``settings`` are ``SandboxConfig``'s."""
-    serve(SandboxConfig(tape=_tape_folder(tape), **settings))
+def serve_sandbox(tape: str | None, closed: Sequence[Period], settings: Mapping[str, Any]) -> None:
+    """Serve the local exchange until it is told to stop, shut for maintenance while ``closed``.
+
+    ``settings`` are ``SandboxConfig``'s.
+    """
+    shut = tuple(Maintenance(period) for period in closed)
+    serve(SandboxConfig(tape=_tape_folder(tape), maintenances=shut, **settings))
 
 
 def _digest(tape: Path) -> str:

@@ -84,8 +84,10 @@ class BookEndpoints:
         return {"updatedTime": str(now_ms // 86_400_000 * 86_400_000), "list": rows}
 
     def status(self, query: Query, now_ms: int) -> Mapping[str, Any]:
-        """Return announced maintenance: there is none."""
-        return {"list": []}
+        """Return the maintenances, newest first: each is announced from the beginning."""
+        rows = [each.row(now_ms) for each in reversed(self._market.maintenances())]
+        wanted = {name: query.text(name) for name in ("id", "state")}
+        return {"list": [row for row in rows if all(row[name] == text for name, text in wanted.items() if text)]}
 
     def _listed(self, category: Category, symbol: str, now_ms: int) -> Instrument:
         for instrument in self._market.instruments(category, now_ms):

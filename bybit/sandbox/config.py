@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bybit.rules.errors import InvalidInput
 from bybit.sandbox.clock import Clock
+from bybit.sandbox.closed import ClosedMarket, Maintenance
 from bybit.sandbox.exchange import Exchange
 from bybit.sandbox.faults import FaultPlan, load_plan
 from bybit.sandbox.market import Gap, Market
@@ -38,6 +39,8 @@ class SandboxConfig:
         Contracts to list; None lists all the market has.
     gaps : tuple of Gap
         Candles never served.
+    maintenances : tuple of Maintenance
+        When the market is closed, and announces it.
     host : str
         A loopback address, unless ``allow_open``.
     allow_open : bool
@@ -69,6 +72,7 @@ class SandboxConfig:
     seed: int = 7
     symbols: tuple[str, ...] | None = None
     gaps: tuple[Gap, ...] = ()
+    maintenances: tuple[Maintenance, ...] = ()
     host: str = "127.0.0.1"
     allow_open: bool = False
     address_limit: int | None = 600
@@ -99,9 +103,13 @@ class SandboxConfig:
 
     def market(self) -> Market:
         """Return the market this configuration asks for."""
-        if self.tape is None:
-            return SyntheticMarket(self.seed, self.symbols, self.gaps)
-        return load_tape(self.tape, symbols=self.symbols, gaps=self.gaps)
+        gaps = (*self.gaps, *(each.gap for each in self.maintenances))
+        market: Market = (
+            SyntheticMarket(self.seed, self.symbols, gaps)
+            if self.tape is None
+            else load_tape(self.tape, symbols=self.symbols, gaps=gaps)
+        )
+        return ClosedMarket(market, self.maintenances) if self.maintenances else market
 
     def clock(self) -> Clock:
         """Return the clock this configuration asks for."""

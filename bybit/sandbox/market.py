@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bybit.rules.candles import Category, PriceType, SeriesKey
+from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Period
 
 if TYPE_CHECKING:
+    from bybit.sandbox.closed import Maintenance
     from bybit.sandbox.path import Tick
 
 Rows = NDArray[np.float64]
@@ -44,14 +45,25 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Minutes that the venue lost: no candle of ``symbol`` (None: of any) that opens in ``period`` is served."""
+    """Minutes that the venue lost: no candle of ``symbol`` (None: of any) that opens in ``period`` is served.
+
+    With ``price`` only candles of that price. Those that ``are_whole`` are lost only when they lie inside altogether:
+    one that reaches further was traded outside.
+    """
 
     period: Period
     symbol: str | None = None
+    price: PriceType | None = None
+    are_whole: bool = False
 
-    def applies_to(self, symbol: str) -> bool:
-        """Return whether candles of ``symbol`` are missing in this gap."""
-        return self.symbol is None or self.symbol == symbol
+    def applies_to(self, symbol: str, price: PriceType) -> bool:
+        """Return whether candles of ``symbol`` at ``price`` are missing in this gap."""
+        return self.symbol in (None, symbol) and self.price in (None, price)
+
+    def hides(self, open_ms: int, interval: Interval) -> bool:
+        """Return whether the candle that opens at ``open_ms`` is missing."""
+        start, end = self.period.span_ms
+        return start <= open_ms < end and not (self.are_whole and interval.close_ms(open_ms) > end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,10 @@ class Market(Protocol):
 
     def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> "Iterator[Tick]":
         """Give the prices that show in (after_ms, now_ms], in order, extremes included, each as it shows."""
+        ...
+
+    def maintenances(self) -> "Sequence[Maintenance]":
+        """Return when the market is closed, oldest first, whether over or still to come."""
         ...
 
     def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:

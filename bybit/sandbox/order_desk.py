@@ -10,6 +10,7 @@ from bybit.rules.errors import NotEstablished
 from bybit.rules.instruments import Instrument, OrderProblem, check_leverage, check_order
 from bybit.rules.positions import notional
 from bybit.sandbox.accounts import TradingAccount
+from bybit.sandbox.closed import maintenance_at
 from bybit.sandbox.exchange import Exchange
 from bybit.sandbox.margins import standing
 from bybit.sandbox.orders import PRICES, SIDES, Order, Status, link_id_of
@@ -37,6 +38,7 @@ class OrderDesk:
 
     def create(self, account: TradingAccount, query: Query) -> dict[str, str]:
         """Accept an order; it meets the market after the acknowledgement."""
+        self._check_open()
         exchange = self._exchange
         instrument = self._contract(account, query)
         symbol = instrument.symbol
@@ -89,6 +91,7 @@ class OrderDesk:
 
     def amend(self, account: TradingAccount, query: Query) -> dict[str, str]:
         """Accept a change of an open order: quantity (the new total), prices, take profit and stop loss."""
+        self._check_open()
         exchange = self._exchange
         order = self._find(account, query, "replace")
         instrument = self._contract(account, query)
@@ -126,12 +129,14 @@ class OrderDesk:
 
     def cancel(self, account: TradingAccount, query: Query) -> dict[str, str]:
         """Accept the withdrawal of an open order."""
+        self._check_open()
         order = self._find(account, query, "cancel")
         self._exchange.do_later(lambda: self._exchange.matching.cancel(account, order))
         return {"orderId": order.order_id, "orderLinkId": order.link_id}
 
     def cancel_all(self, account: TradingAccount, query: Query) -> dict[str, Any]:
         """Accept the withdrawal of the open orders of a symbol, base or settle coin."""
+        self._check_open()
         if query.category(["spot", "linear", "inverse", "option"]) != "linear":
             return {"list": [], "success": "1"}
         symbol, base, settle = query.symbol(), query.text("baseCoin"), query.text("settleCoin")
@@ -149,6 +154,11 @@ class OrderDesk:
             "list": [{"orderId": order.order_id, "orderLinkId": order.link_id} for order in chosen[:_MOST_ACTIVE]],
             "success": "1",
         }
+
+    def _check_open(self) -> None:
+        # Which code the venue gives during a maintenance is not recorded.
+        if maintenance_at(self._exchange.market.maintenances(), self._exchange.now_ms) is not None:
+            raise Refusal(110074, "contract is not live")
 
     def _contract(self, account: TradingAccount, query: Query) -> Instrument:
         if query.category(["spot", "linear", "inverse", "option"]) != "linear":

@@ -15,6 +15,7 @@ from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Span, to_ms, utc
 from bybit.sandbox.bars import aggregate, forming
+from bybit.sandbox.closed import Maintenance
 from bybit.sandbox.ladders import borrowed_ladders, ladder
 from bybit.sandbox.market import Gap, Quote, Rows, Window, cut, no_rows
 from bybit.sandbox.path import Tick, price_of, turning_points
@@ -120,7 +121,9 @@ class SyntheticMarket:
         self._contracts = {symbol: _CONTRACTS[symbol] for symbol in sorted(chosen)}
         self._walks = {symbol: Walk(seed, contract.profile) for symbol, contract in self._contracts.items()}
         self._gaps = {
-            symbol: [gap.period.span_ms for gap in gaps if gap.applies_to(symbol)] for symbol in self._contracts
+            (symbol, price): [gap.period.span_ms for gap in gaps if gap.applies_to(symbol, price)]
+            for symbol in self._contracts
+            for price in PriceType
         }
         self._block = lru_cache(maxsize=_N_BLOCKS)(self._compute_block)
         self._whole_day = lru_cache(maxsize=20_000)(self._compute_whole_day)
@@ -188,11 +191,12 @@ class SyntheticMarket:
     def _day(self, symbol: str, price: PriceType, interval: Interval, day: int, now_ms: int) -> Rows:
         start, end = day * DAY_MS, (day + 1) * DAY_MS
         launch_ms = to_ms(self._contracts[symbol].launch)
-        if end <= now_ms and launch_ms <= start and not any(a < end and start < b for a, b in self._gaps[symbol]):
+        gaps = self._gaps[symbol, price]
+        if end <= now_ms and launch_ms <= start and not any(a < end and start < b for a, b in gaps):
             if interval is Interval.MINUTE_1:
                 return _of(self._block(symbol, day), price)
             return self._whole_day(symbol, price, interval, day)
-        return aggregate(self._minutes(symbol, price, day, now_ms, self._gaps[symbol]), interval)
+        return aggregate(self._minutes(symbol, price, day, now_ms, gaps), interval)
 
     def _minutes(self, symbol: str, price: PriceType, day: int, now_ms: int, gaps: Sequence[Span] = ()) -> Rows:
         # The minutes of a day as they stand at now_ms: launched, not in a gap, the last one still forming.
@@ -309,6 +313,10 @@ class SyntheticMarket:
                 yield Tick(time_ms, price_of(last), price_of(mark), price_of(index))
         if now_ms >= first_ms and (current := self.tick(category, symbol, now_ms)) is not None:
             yield current
+
+    def maintenances(self) -> Sequence[Maintenance]:
+        """Return nothing: it never closes by itself."""
+        return ()
 
     def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:
         """Return an invented open interest: some hours of ordinary volume, with a slow swing of a tenth."""

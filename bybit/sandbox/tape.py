@@ -14,6 +14,7 @@ from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms, utc
 from bybit.sandbox.bars import aggregate, aggregate_whole
+from bybit.sandbox.closed import Maintenance
 from bybit.sandbox.ladders import borrowed_ladders, ladder
 from bybit.sandbox.market import Gap, Quote, Rows, Window, cut, no_rows
 from bybit.sandbox.path import Point, Tick, candle_points, merged, price_of
@@ -50,8 +51,9 @@ def load_tape(path: Path, *, symbols: Sequence[str] | None = None, gaps: Sequenc
         recording.funding = {key: rates for key, rates in recording.funding.items() if key[1] in symbols}
         recording.instruments = {key: item for key, item in recording.instruments.items() if key[1] in symbols}
     for key, rows in recording.candles.items():
-        for start, end in (gap.period.span_ms for gap in gaps if gap.applies_to(key.symbol)):
-            rows = rows[(rows[:, 0] < start) | (rows[:, 0] >= end)]
+        for gap in gaps:
+            if gap.applies_to(key.symbol, key.price):
+                rows = rows[[not gap.hides(int(open_ms), key.interval) for open_ms in rows[:, 0]]]
         recording.candles[key] = rows
     return TapeMarket(recording)
 
@@ -249,6 +251,10 @@ class TapeMarket:
             if len(part):
                 covered.append((spans[0][0], spans[-1][1]))
         return points
+
+    def maintenances(self) -> Sequence[Maintenance]:
+        """Return nothing: no tape records them."""
+        return ()
 
     def open_interest(self, category: Category, symbol: str, times_ms: Sequence[int]) -> Sequence[float]:
         """Return nothing: a tape holds no open interest."""

@@ -10,6 +10,7 @@ from bybit.rules.candles import Category
 from bybit.rules.funding import FundingRate
 from bybit.rules.periods import to_ms, utc
 from bybit.sandbox.account_endpoints import AccountEndpoints
+from bybit.sandbox.closed import Maintenance
 from bybit.sandbox.exchange import AccountEvent, Exchange
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.order_endpoints import Answer, OrderEndpoints, Request
@@ -37,6 +38,9 @@ class ScriptedMarket:
 
     def ticks(self, category: Category, symbol: str, after_ms: int, now_ms: int) -> Iterator[Tick]:
         return iter([tick for tick in self._course if after_ms < tick.time_ms <= now_ms])
+
+    def maintenances(self) -> tuple[Maintenance, ...]:
+        return ()
 
     def funding(self, category: Category, symbol: str, window: Window, now_ms: int) -> list[FundingRate]:
         hours = range(-(-(window.first_ms or 0) // HOUR), now_ms // HOUR + 1)
