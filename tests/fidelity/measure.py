@@ -10,6 +10,7 @@ from bybit.backtest.engine import ENGINE_VERSION, BacktestResult
 from tests.fidelity import commands
 from tests.fidelity.commands import SHARED, Oracle, Said
 from tests.fidelity.equality import KINDS, Comparison, Question, compare, nearest, question
+from tests.fidelity.ledger import Booked, book
 from tests.fidelity.left_out import (
     CAPITAL,
     LEVERAGE,
@@ -47,6 +48,7 @@ class Year:
     lender: str | None
     steps: list[Step]
     complete: BacktestResult
+    booked: Booked
     maker: MakerShare
     long: BacktestResult
 
@@ -152,6 +154,7 @@ def _year(data: Path, symbol: str, tell: Callable[[str], None]) -> Year:
         lender=lender(symbol),
         steps=found,
         complete=complete,
+        booked=book(complete, recorded, LEVERAGE),
         maker=maker_share(recorded, YEAR, plan),
         long=held_long(recorded, YEAR),
     )

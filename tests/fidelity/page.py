@@ -18,6 +18,7 @@ def render(measured: Measured, size: Size, date: str) -> tuple[str, list[Verdict
         _oracles_verdict(measured.oracles),
         _fills_verdict(measured.fills),
         *(_scenarios_verdict(said) for said in measured.scenarios),
+        _booked_verdict(measured),
         peers_page.verdict(measured.comparisons),
         _resolution_verdict(measured),
     ]
@@ -33,6 +34,7 @@ def render(measured: Measured, size: Size, date: str) -> tuple[str, list[Verdict
         *_oracles(measured.oracles),
         *_fills(measured.fills),
         *_scenarios(measured.scenarios),
+        *_booked(measured),
         *peers_page.sections(measured),
         *_resolution(measured),
         *peers_page.assumptions(measured),
@@ -132,6 +134,34 @@ def _scenarios(said: list[Said]) -> list[str]:
             parts.append(table(["", ""], counts, numbers=(1,)))
         parts += [part for key, value in found.items() if isinstance(value, dict) for part in _nested(key, value)]
     return parts
+
+
+def _booked_verdict(measured: Measured) -> Verdict:
+    worst = max(year.booked.largest for year in measured.years)
+    n_closes = sum(year.booked.n_closes for year in measured.years)
+    found = f"{n_closes:,} closes, largest difference per capital {small(worst)}"
+    return Verdict("kernel against ledger, the complete year of section 5", found, worst <= TOLERANCE)
+
+
+def _booked(measured: Measured) -> list[str]:
+    rows = [
+        (
+            year.symbol,
+            f"{year.booked.n_closes:,}",
+            str(year.booked.n_fills),
+            str(year.booked.n_settlements),
+            str(year.booked.n_liquidations),
+            small(year.booked.largest),
+        )
+        for year in measured.years
+    ]
+    head = ["contract", "closes", "fills", "settlements", "liquidations", "largest difference per capital"]
+    return [
+        "And on recorded prices: the complete year of section 5, booked again in the ledger from the same orders, rates "
+        "and mark candles. Compared are equity at every close, and fees, funding and liquidation losses in total; the "
+        "ledger liquidates on its own.",
+        table(head, rows, numbers=(1, 2, 3, 4, 5)),
+    ]
 
 
 def _differences(measured: Measured) -> dict[tuple[str, str], float]:

@@ -125,6 +125,12 @@ def _left_out(measured: Measured) -> list[str]:
         "no figure, because quantities are fixed.",
         table(head, rows, numbers=tuple(range(1, len(head)))),
         _happened(measured),
+        "The complete engine's own breakdown:",
+        table(
+            ["contract", "gross", "taker fees", "funding", "slippage", "lost by liquidation", "net profit"],
+            [_costs(year) for year in measured.years],
+            numbers=(1, 2, 3, 4, 5, 6),
+        ),
         "Which of these a peer can be told (read in the installed versions; *by hand* means the user computes it):",
         table(["rule", "vectorbt", "backtesting.py", "nautilus_trader"], RULES),
         f"Each peer set as near as it goes, with {amount(CAPITAL)} and {LEVERAGE:g}x (vectorbt knows no margin: it "
@@ -153,6 +159,12 @@ def _left_out(measured: Measured) -> list[str]:
 def _step(year: Year, place: int) -> tuple[str, str]:
     step = year.steps[place]
     return ("" if place == 0 else money(step.money), money(step.net))
+
+
+def _costs(year: Year) -> tuple[str, ...]:
+    costs = year.complete.costs
+    lost = (costs.taker_fees, costs.funding, costs.slippage, costs.liquidation_loss)
+    return (year.symbol, money(costs.gross), *(amount(value) for value in lost), money(costs.net))
 
 
 def _last(year: Year) -> float:
