@@ -14,6 +14,15 @@ from bybit.rules.stepdown import Step, step_down
 
 _ZERO = Decimal(0)
 
+ASSUMPTIONS = (
+    "a lost cross account is closed at once at its marks, each position paying the taker fee, where the venue reduces "
+    "step by step; cash ends at zero at the least",
+    "inside a candle all contracts of a cross account move together, from the opens to the extremes that hurt",
+    "the insurance fund pays without limit: auto-deleveraging is out of the model",
+    "a short's liquidation and bankruptcy price is rounded down to the tick: only the long side is recorded",
+)
+"""What no text of the venue establishes about liquidations, and what is reckoned instead."""
+
 
 def judge_isolated(
     book: Book,

@@ -134,6 +134,16 @@ def test_the_funds_payment_is_shared_by_value() -> None:
     assert abs(gap_of_identity(ledger, D(200))) < D("1e-40")
 
 
+def test_cash_lands_on_the_floor_to_the_last_digit() -> None:
+    ledger = account("0.3", symbols=("AAAUSD", "BBBUSD", "CCCUSD"), category=Category.INVERSE)
+    prices = {"AAAUSD": D(7), "BBBUSD": D(3), "CCCUSD": D(11)}
+    for symbol, price in prices.items():
+        ledger.fill(1, symbol, D(1), price, TAKER)
+    ledger.marks(2, {symbol: price / 3 for symbol, price in prices.items()})
+    assert ledger.totals.fund < 0
+    assert ledger.cash == ledger.log[-1]["cash"] == 0
+
+
 def test_an_inverse_account_is_lost_in_coin() -> None:
     ledger = account("0.01", symbols=("BTCUSD",), category=Category.INVERSE)
     ledger.fill(1, "BTCUSD", D(3000), D(50000), TAKER)  # 0.06 BTC, fee 0.00006, cash 0.00994
