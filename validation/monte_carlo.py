@@ -79,13 +79,13 @@ def shuffle_trades(
     InvalidInput
         For a capital or counts that are not positive.
     """
-    values = _usable(pnl, "trade results")
+    values = usable(pnl, "trade results")
 
     def draw(generator: np.random.Generator, n: int) -> Floats:
         shuffled: Floats = generator.permuted(np.broadcast_to(values, (n, len(values))), axis=1)
         return shuffled
 
-    return _money_paths(draw, initial_capital, n_simulations, seed, workers)
+    return money_paths(draw, initial_capital, n_simulations, seed, workers)
 
 
 def bootstrap_trades(
@@ -99,8 +99,8 @@ def bootstrap_trades(
     workers: int = 1,
 ) -> MoneyPaths:
     """Return what as many trades drawn from the same ones with replacement do; arguments as ``bootstrap``."""
-    draw = _resampler(_usable(pnl, "trade results"), method, block, None)
-    return _money_paths(draw, initial_capital, n_simulations, seed, workers)
+    draw = _resampler(usable(pnl, "trade results"), method, block, None)
+    return money_paths(draw, initial_capital, n_simulations, seed, workers)
 
 
 def bootstrap(
@@ -138,7 +138,7 @@ def bootstrap(
     InvalidInput
         For a block or counts that are not possible.
     """
-    draw = _resampler(_usable(values, "values"), method, block, length)
+    draw = _resampler(usable(values, "values"), method, block, length)
     return _replicate(draw, statistic, n_simulations, seed, workers)
 
 
@@ -162,7 +162,14 @@ def sharpes(series: Floats) -> Floats:
     return ratio
 
 
-def _money_paths(draw: Draw, initial_capital: float, n_simulations: int, seed: int, workers: int) -> MoneyPaths:
+def money_paths(draw: Draw, initial_capital: float, n_simulations: int, seed: int, workers: int) -> MoneyPaths:
+    """Return the accounts that take the trades ``draw(generator, n)`` gives, one account per row of its (n, n_trades).
+
+    Raises
+    ------
+    InvalidInput
+        For a capital or counts that are not positive.
+    """
     if not (np.isfinite(initial_capital) and initial_capital > 0.0):
         raise InvalidInput(f"initial capital is {initial_capital!r}, expected more than 0")
     figures = _replicate(draw, partial(_path_figures, initial_capital), n_simulations, seed, workers)
@@ -232,7 +239,16 @@ def _stationary(values: Floats, p_new: float, n_drawn: int, generator: np.random
     return drawn
 
 
-def _usable(values: Floats, what: str) -> Floats:
+def usable(values: Floats, what: str) -> Floats:
+    """Return ``values`` as float64 of shape (n,), at least one and all finite; ``what`` names them in the refusal.
+
+    Raises
+    ------
+    NotComputable
+        Without values, or with one that is not finite.
+    InvalidInput
+        For a table.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise InvalidInput(f"{what} have {array.ndim} dimensions, expected one")
