@@ -11,6 +11,8 @@ from tests.fidelity.resolution import CAPITAL, LEVERAGE, MARKS, TOLERANCE, large
 from tests.fidelity.tables import amount, plural, small, table
 from tests.fidelity.verdict import Verdict
 
+FILLS_ASKED = 0.999
+
 
 def render(measured: Measured, size: Size, date: str) -> tuple[str, list[Verdict]]:
     """Return the page and its verdicts."""
@@ -79,20 +81,32 @@ def _explanations(found: list[Oracle]) -> list[tuple[str, str, str]]:
 
 def _fills_verdict(said: Said) -> Verdict:
     found = said.result()
-    parts = [f"{found[key]} {key}" for key in ("rows", "exact", "within_5e-8", "unexplained") if key in found]
-    counted = all(isinstance(found.get(key), int) for key in ("rows", "exact", "within_5e-8", "unexplained"))
-    return Verdict("recorded fills", ", ".join(parts) or f"not measured: {said.last}", counted and said.code == 0)
+    asked = f"recorded fills: {FILLS_ASKED:.1%} of rows and of money whose rate can be known"
+    shares = [found.get(key) for key in ("accuracy_rows", "accuracy_money")]
+    if not all(isinstance(share, int | float) for share in shares):
+        return Verdict(asked, f"not measured: {said.last}", False)
+    counts = ", ".join(f"{found.get(key)} {key}" for key in ("rows", "exact", "within_5e-8", "unexplained"))
+    figure = f"{counts}; {shares[0]:.4%} of rows, {shares[1]:.4%} of money"
+    return Verdict(asked, figure, min(shares) >= FILLS_ASKED)
 
 
 def _fills(said: Said) -> list[str]:
     found = said.result()
-    counts = [(key, _cell(value)) for key, value in found.items() if not isinstance(value, dict)]
+    counts = [(key, _cell(value)) for key, value in found.items() if not isinstance(value, dict | list)]
     return [
         "## 2 Recorded fills",
         "`python -m tests.fills ../shared/data/fills/*.parquet` recomputes the fee of every fill whose price, quantity "
-        "and fee somebody recorded.",
+        "and fee somebody recorded. *exact*: to the last digit booked; *within_5e-8*: off by at most that, or equal "
+        "to it "
+        "for some figures that may be shown as the row shows them (*by_display*); *rate_unknowable*: unexplained, and "
+        "nobody can tell, because the row shows neither role nor rate. The accuracies leave those out. A *symbol "
+        "rate* is "
+        "one that the row itself or another fill of that symbol names: there price, quantity and rounding are held, "
+        "not "
+        "the schedule's knowledge of the rate.",
         table(["", ""], counts, numbers=(1,)) if counts else f"Not measured: {said.last}",
         *(part for key, value in found.items() if isinstance(value, dict) for part in _nested(key, value)),
+        *(f"- {line}" for value in found.values() if isinstance(value, list) for line in value),
     ]
 
 
@@ -157,7 +171,8 @@ def _booked(measured: Measured) -> list[str]:
     ]
     head = ["contract", "closes", "fills", "settlements", "liquidations", "largest difference per capital"]
     return [
-        "And on recorded prices: the complete year of section 5, booked again in the ledger from the same orders, rates "
+        "And on recorded prices: the complete year of section 5, booked again in the ledger from the same orders, "
+        "rates "
         "and mark candles. Compared are equity at every close, and fees, funding and liquidation losses in total; the "
         "ledger liquidates on its own.",
         table(head, rows, numbers=(1, 2, 3, 4, 5)),

@@ -1,5 +1,6 @@
 """The measuring itself, on a small market of our own; the figures stand in docs/fidelity.md."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,9 @@ def test_what_was_not_measured_does_not_hold():
     for verdict in (_scenarios_verdict(nothing), _fills_verdict(nothing)):
         assert not verdict.holds
         assert "not measured: No module named" in verdict.found
+    one_row = {"rows": 1, "exact": 0, "within_5e-8": 0, "unexplained": 1, "accuracy_rows": 0.5, "accuracy_money": 1.0}
+    assert not _fills_verdict(replace(nothing, lines=(json.dumps(one_row),))).holds
+    assert _fills_verdict(replace(nothing, lines=(json.dumps(one_row | {"accuracy_rows": 1.0}),))).holds
     assert not _oracles_verdict([]).holds
     assert not _oracles_verdict([Oracle("cscv", 3, 1, ("c01",), ())]).holds
 

@@ -1,5 +1,6 @@
 """Ours beside the peers on a small synthetic market; recorded years stand in docs/fidelity.md."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_a_trade_that_is_missing_or_an_hour_late_is_noticed(questions):
 def test_the_product_imports_none_of_the_peers():
     lock = (Path(__file__).parents[2] / "requirements" / "run.lock").read_text()
     assert not [name for name in ("vectorbt", "backtesting", "nautilus") if f"\n{name}" in lock]
+
+
+def test_the_lock_of_the_peers_holds_hashes_and_no_address():
+    text = (Path(__file__).parents[2] / "requirements" / "peers.lock").read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    for requirement in re.findall(r"^\S+==.*?(?=^\S|\Z)", text, flags=re.M | re.S):
+        assert "--hash=sha256:" in requirement
 
 
 def test_a_runner_that_fails_says_why(monkeypatch):
