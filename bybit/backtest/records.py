@@ -21,11 +21,14 @@ NEVER = 2**63 - 1
 # What simulate answers. MARK_MISSING: ``where`` is the flat settlement; FEE_ and VOLUME_MISSING: the flat candle.
 DONE, MARK_MISSING, LOGS_FULL, FEE_MISSING, VOLUME_MISSING = 0, 1, 2, 3, 4
 
-# Account state. WORTH is cash plus unrealized P&L at the last close; FUND the insurance fund's sum, + gained.
-CASH, WORTH, FUND = range(3)
-N_ACCOUNT = 3
+# Account, float64. WORTH is cash plus unrealized P&L at the last close; FUND the insurance fund's sum, + gained;
+# BACKING what other coins count as collateral now. From VOLUMES on: the traded notional (USD) of the last 31 days, by
+# day modulo 31, and then the volumes from which each fee tier holds.
+CASH, WORTH, FUND, BACKING, SLIPPAGE_RATE, IMPACT, PARTICIPATION = range(7)
+VOLUMES, N_VOLUME_DAYS = 7, 31
+MIN_VOLUMES = VOLUMES + N_VOLUME_DAYS
 
-# One symbol's state. REFERENCE is the average entry before slippage, BEST the best last price since the entry.
+# Positions, float64, one row a symbol. REFERENCE is the average entry before slippage, BEST the best last price since.
 LOTS, ENTRY, REFERENCE, MARGIN, LIQUIDATION_PRICE, MARK, BEST = range(7)
 # Sums since the start; FUNDING is + received, fees and slippage + paid. A takeover's margin stands under
 # LIQUIDATION_LOSS, not under REALIZED.
@@ -33,25 +36,42 @@ REALIZED, GROSS, MAKER_FEES, TAKER_FEES, FUNDING, SLIPPAGE, LIQUIDATION_LOSS = r
 # The round trip that is open: quantities and values of both legs.
 TRADE_TIME, TRADE_CANDLE, TRADE_SIDE, ENTRY_QTY, ENTRY_VALUE, EXIT_QTY, EXIT_VALUE = range(14, 21)
 TRADE_PNL, TRADE_FEES, TRADE_FUNDING = range(21, 24)
-# The order in hand: what is left of it and its whole size in signed lots; lots traded in the current candle; the
-# target that was acted on last.
-ORDER_LOTS, ORDER_TOTAL, ORDER_PRICE, USED_LOTS, ACTED = range(24, 29)
-N_POSITION = 29
+# The order in hand: what is left of it and its whole size in signed lots; lots traded in the current candle; lots held
+# before what happens inside it; the target that was acted on last; why an exit that is not done yet goes on.
+ORDER_LOTS, ORDER_TOTAL, ORDER_PRICE, USED_LOTS, LOTS_BEFORE, ACTED, EXIT_REASON = range(24, 31)
+# The contract, copied once.
+QTY_STEP, TICK_SIZE, MIN_QTY, MIN_NOTIONAL, MAX_MARKET_QTY, MAX_LIMIT_QTY, MAX_VALUE = range(31, 38)
+LEVERAGE, ALLOCATION = 38, 39
+# The candle in turn and its decision, copied where more than the common path happens.
+OPEN, HIGH, LOW, CLOSE, VOLUME, MARK_OPEN, MARK_HIGH, MARK_LOW, BID, ASK, CLOSE_BEFORE = range(40, 51)
+SIZED_AT, LIMIT_PRICE, TRIGGER_PRICE, STOP_PRICE, TAKE_PROFIT, TRAIL = range(51, 57)
+# From here on the margin ladder in force: bounds, rates and deductions, as many of each as there are tiers.
+LADDER = 57
+N_POSITION = 57
 
-# One symbol's places, whole numbers: candle in turn, next settlement and its time, fee and ladder era, and so on.
-CANDLE, ACTIVE, DUE, DUE_MS, FIRST_INSIDE, FEE_ERA, LADDER_ERA, PENDING = range(8)
-ORDER_KIND, ORDER_TIER, ORDER_RESTED, EXITING, USED_CANDLE, ENTERED, INSIDE = range(8, 15)
-N_PLACES = 15
+# Places, int64, one row a symbol: candle in turn and whether it opens at this step, its last millisecond, its decision
+# row and flags; next settlement and its time, first settlement inside the candle; fee and ladder era.
+CANDLE, ACTIVE, INSIDE_MS, BEGINS_ROW, FLAGS, DUE, DUE_MS, FIRST_INSIDE, FEE_ERA, LADDER_ERA = range(10)
+# Whether the target is unmet; the order in hand, the fee tier it was placed in, whether it rests; whether an exit goes
+# on; the candle that USED_LOTS counts in; how the position was entered inside the candle; whether the order had its
+# turn at the open; whether more than exits can happen inside the candle.
+PENDING, ORDER_KIND, ORDER_TIER, RESTS, EXITING, USED_CANDLE, ENTERED, TRADED, BUSY = range(10, 19)
+N_PLACES = 19
 NO_ORDER, MARKET, LIMIT, TRIGGER = 0, 1, 2, 3
+# ENTERED: held from the open, entered by a limit or a trigger from flat, or added to by a limit.
+FROM_OPEN, FROM_LIMIT, FROM_TRIGGER, ADDED = 0, 1, 2, 3
 
-# Counters of the account. AMBIGUOUS: candles in which the order of two things was not certain and the worse was taken.
-N_FILLS, N_TRADES, N_SETTLED, N_LIQUIDATIONS, N_REJECTED, N_EVENTS = range(6)
-# CROSSED: post-only orders refused. UNFILLED: rows whose resting order did not fill whole. HELD: symbol-candles with
-# a position or an order inside. NO_QUOTE: fills that took where quotes were given but none was known there. PARTIAL:
-# candles in which the volume left a part of an order unfilled.
-CROSSED, UNFILLED, HELD, MARK_OF_CANDLE, AMBIGUOUS, NO_QUOTE, PARTIAL = range(6, 13)
-STATUS, WHERE, FEE_TIER, AMBIGUOUS_CANDLE, NEXT_RULES_MS, NEXT_TIER_MS, VOLUME_DAY = range(13, 20)
-N_COUNTS = 20
+# Counters of the account, int64. HELD: symbol-candles with a position inside. CROSSED: post-only orders refused.
+# UNFILLED: rows whose resting order did not fill whole. AMBIGUOUS: candles in which the order of two things was not
+# certain and the worse was taken. NO_QUOTE: fills that took where quotes were given but none was known there.
+# PARTIAL: times that the volume left a part of an order unfilled.
+N_FILLS, N_TRADES, N_SETTLED, N_LIQUIDATIONS, N_REJECTED = range(5)
+CROSSED, UNFILLED, HELD, MARK_OF_CANDLE, AMBIGUOUS, NO_QUOTE, PARTIAL = range(5, 12)
+# Not for readers: rows of the log and those that carry an event number; what went wrong and where; the fee tier and how
+# many there are; when rules and tier are looked at again; and the rules that are flags.
+N_LOGGED, N_EVENTS, STATUS, WHERE, FEE_TIER, N_FEE_TIERS, AMBIGUOUS_CANDLE, NEXT_RULES_MS, NEXT_TIER_MS = range(12, 21)
+VOLUME_DAY, MARK_BASED, IS_CROSS, IS_INVERSE, STEPS_DOWN, ROUNDS_TICKS, LAST_FOR_MARK, HAS_QUOTES = range(21, 29)
+N_COUNTS = 29
 
 # Bits of Decisions.flags.
 POST_ONLY, REDUCE_ONLY = 1, 2
@@ -78,9 +98,14 @@ TRADE_COLUMNS = (
 FUNDING_COLUMNS = ("symbol", "event", "funding_time", "size", "mark_price", "funding_rate", "payment")
 LIQUIDATION_COLUMNS = (
     "symbol", "event", "liquidation_time", "candle", "size", "entry_price", "liquidation_price", "trigger_price",
-    "loss", "fee", "fund", "kind",
+    "loss", "realized_pnl", "fee", "fund", "kind",
 )  # fmt: skip
 REJECTION_COLUMNS = ("symbol", "order_time", "reason", "qty", "price")
+
+# The log is one array in the order of events: kind, then the columns of that kind; its counter has the same number.
+FILL, TRADE, SETTLEMENT, LIQUIDATION, REJECTION = N_FILLS, N_TRADES, N_SETTLED, N_LIQUIDATIONS, N_REJECTED
+LOG_COLUMNS = (FILL_COLUMNS, TRADE_COLUMNS, FUNDING_COLUMNS, LIQUIDATION_COLUMNS, REJECTION_COLUMNS)
+LOG_WIDTH = 15
 
 
 class Candles(NamedTuple):
@@ -197,7 +222,7 @@ class Rules(NamedTuple):
 
 
 class Logs(NamedTuple):
-    """What happened, one row an event; columns as named above. Rows beyond the counters are not initialised."""
+    """What happened, one row an event; columns as named above."""
 
     fills: Floats
     trades: Floats
@@ -207,7 +232,7 @@ class Logs(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Everything that stays the same during a run."""
+    """Everything that a run reads."""
 
     candles: Candles
     decisions: Decisions
@@ -219,32 +244,19 @@ class Inputs(NamedTuple):
 
 
 class Books(NamedTuple):
-    """Everything that changes: ``volumes`` is the traded notional (USD) of the last 31 days, by day modulo 31."""
+    """Everything that changes, and ``fees`` (n_symbols, maker and taker, n_fee_tiers, n_eras) with its eras.
+
+    Few arrays on purpose: each one that a compiled function is given costs time at every call.
+    """
 
     account: Floats
     positions: Floats
     places: Integers
     counts: Integers
-    volumes: Floats
-    logs: Logs
+    fees: Floats
+    fee_start_ms: Integers
+    log: Floats
 
 
 NOTHING = np.full(1, math.nan)
 """An optional input that is not there."""
-
-
-def room_in_a_step(n_symbols: int, n_tiers: int) -> int:
-    """Return how many rows every log but ``funding`` must have free before each step, at least."""
-    # Two fills of an order, one of its rest, an exit and its rest, one at ruin; a step-down for every tier.
-    return n_symbols * (8 + n_tiers)
-
-
-def empty_logs(n_rows: int, n_settlements: int) -> Logs:
-    """Return logs of ``n_rows`` each, and of one row a settlement."""
-    return Logs(
-        fills=np.empty((n_rows, len(FILL_COLUMNS))),
-        trades=np.empty((n_rows, len(TRADE_COLUMNS))),
-        funding=np.empty((n_settlements, len(FUNDING_COLUMNS))),
-        liquidations=np.empty((n_rows, len(LIQUIDATION_COLUMNS))),
-        rejections=np.empty((n_rows, len(REJECTION_COLUMNS))),
-    )
