@@ -95,7 +95,8 @@ def by_regime(returns: Floats, labels: Integers) -> list[RegimeFigures]:
 
 
 def _sharpe(returns: Floats) -> float | None:
-    if len(returns) < 2 or returns.min() == returns.max():
+    # Of a single row, too, lowest and highest are the same.
+    if returns.min() == returns.max():
         return None
     return float(returns.mean() / returns.std(ddof=1))
 

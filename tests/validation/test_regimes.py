@@ -24,6 +24,10 @@ def test_calm_and_wild_stretches_are_told_apart() -> None:
     assert set(labels[44:].tolist()) == {2}
 
 
+def test_a_market_that_never_changes_is_calm_throughout() -> None:
+    assert set(volatility_regimes(np.zeros(20), 5).tolist()) == {UNKNOWN, 0}
+
+
 @given(st.integers(0, 999), st.integers(2, 20), st.integers(2, 5))
 def test_regimes_are_ordered_by_deviation_and_about_equally_large(seed: int, window: int, n_regimes: int) -> None:
     returns = market(seed)
