@@ -9,7 +9,7 @@ from pathlib import Path
 from bybit.backtest.engine import ENGINE_VERSION, BacktestResult
 from tests.fidelity import commands
 from tests.fidelity.commands import SHARED, Oracle, Said
-from tests.fidelity.equality import KINDS, Comparison, Question, compare, nearest, question
+from tests.fidelity.equality import KINDS, STOPPED, STOPPED_BY, Comparison, Question, compare, nearest, question
 from tests.fidelity.ledger import Booked, book
 from tests.fidelity.left_out import (
     CAPITAL,
@@ -114,7 +114,7 @@ def _questions(data: Path, folder: Path) -> list[Question]:
     for symbol in SYMBOLS:
         recorded = market(data, symbol)
         plan = crossing(recorded, YEAR, VALUE)
-        found += [question(recorded, YEAR, plan, kind, folder) for kind in KINDS]
+        found += [question(recorded, YEAR, plan, kind, folder) for kind in (*KINDS, STOPPED)]
     return found
 
 
@@ -123,12 +123,12 @@ def _near_cases(questions: list[Question]) -> list[Question]:
 
 
 def _answers(questions: list[Question], tell: Callable[[str], None]) -> list[Answer]:
-    cases = [asked.case for asked in questions]
-    cases += [nearest(asked, CAPITAL, LEVERAGE, SLIPPAGE_RATE) for asked in _near_cases(questions)]
+    near = [nearest(asked, CAPITAL, LEVERAGE, SLIPPAGE_RATE) for asked in _near_cases(questions)]
     found = []
     for engine in ENGINES:
         tell(engine)
-        found.append(ask(engine, cases))
+        asked = [one.case for one in questions if one.kind != STOPPED or engine in STOPPED_BY]
+        found.append(ask(engine, [*asked, *near]))
     return found
 
 

@@ -1,10 +1,10 @@
 """The page's sections on other back-testers: how each was set up, where it agrees, what it leaves out in money."""
 
 from tests.fidelity.equality import CAPITAL as EQUAL_CAPITAL
-from tests.fidelity.equality import FLAT_FEE, KINDS, Comparison
+from tests.fidelity.equality import FLAT_FEE, KINDS, STOPPED, Comparison
 from tests.fidelity.left_out import CAPITAL, LEVERAGE, SLIPPAGE_RATE, VALUE
 from tests.fidelity.measure import Measured, Year
-from tests.fidelity.plan import BAND, FAST_HOURS, LIMIT_INSIDE, SLOW_HOURS
+from tests.fidelity.plan import BAND, FAST_HOURS, LIMIT_INSIDE, SLOW_HOURS, STOP_DISTANCE
 from tests.fidelity.recorded import YEAR
 from tests.fidelity.tables import amount, money, small, table
 from tests.fidelity.verdict import Verdict
@@ -79,7 +79,7 @@ def _equality(measured: Measured) -> list[str]:
             small(one.trade_difference) if one.same_times else "other trades",
         )
         for symbol in (year.symbol for year in measured.years)
-        for kind in KINDS
+        for kind in (*KINDS, STOPPED)
         for one in measured.comparisons
         if (one.question.symbol, one.question.kind) == (symbol, kind)
     ]
@@ -102,7 +102,13 @@ def _equality(measured: Measured) -> list[str]:
         table(head, rows, numbers=(3, 4, 5, 6, 7)),
         "Equity differences are per capital, trade differences per value entered (prices and quantities in "
         "themselves); "
-        "1e-9 is asked for. nautilus_trader keeps money to 8 decimals, which is all that separates it.",
+        f"1e-9 is asked for. Protective stops stand {STOP_DISTANCE:.0%} from the close that decided the position and "
+        f"may be "
+        "hit in the entry's own candle. backtesting.py fills them as we do, at the stop or at a worse open, once the "
+        "old "
+        "stop is withdrawn with the decision to leave (it judges stops before the market order at the open). vectorbt "
+        "looks at a stop from the candle after the entry on, and nautilus_trader is given no prices inside the candle "
+        "here, so neither is asked. nautilus_trader keeps money to 8 decimals, which is all that separates it.",
     ]
 
 

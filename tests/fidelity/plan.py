@@ -16,21 +16,36 @@ from bybit.rules.periods import Period
 from bybit.strategies import MarketView, Signals, Strategy, StrategyParams
 
 FAST_HOURS, SLOW_HOURS, BAND = 24, 120, 0.0025
-LIMIT_INSIDE = 0.001
+LIMIT_INSIDE, STOP_DISTANCE = 0.001, 0.02
 _MOST_ROUNDS = 400
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Positions in base coin, signed, by the close at which they were decided; the last are flat."""
+    """Positions in base coin, signed, by the close at which they were decided; the last are flat.
+
+    ``stop`` is the last price at which the position is given up until the plan turns, NaN while flat.
+    """
 
     target: "pd.Series[float]"
+    stop: "pd.Series[float] | None" = None
 
     def lots(self, qty_step: Decimal) -> "Plan":
         """Return the plan on whole lots, toward zero."""
         step = float(qty_step)
-        return Plan(np.sign(self.target) * np.floor(self.target.abs() / step + 1e-9) * step)
+        return replace(self, target=np.sign(self.target) * np.floor(self.target.abs() / step + 1e-9) * step)
+
+    def protected(self, market: MarketData) -> "Plan":
+        """Return the plan with a stop for each position, ``STOP_DISTANCE`` from the close that decided it, on a "
+        "tick."""
+        tick = float(market.instrument.tick_size)
+        closes = market.candles["close"]
+        closes.index = closes.index + pd.Timedelta(milliseconds=market.interval.ms)
+        turns = self.target != self.target.shift(1, fill_value=0.0)
+        raw = (closes.reindex(self.target.index) * (1.0 - np.sign(self.target) * STOP_DISTANCE)).where(turns)
+        stop = ((raw / tick).round() * tick).round(10).ffill()
+        return replace(self, stop=stop.where(self.target != 0.0))
 
     @property
     def n_orders(self) -> int:
@@ -64,17 +79,22 @@ class Planned(Strategy):
     name = "planned"
     params_type: ClassVar[type[StrategyParams]] = StrategyParams
 
-    def __init__(self, exposure: "pd.Series[float]", limits: bool) -> None:
+    def __init__(
+        self, exposure: "pd.Series[float]", stop: "pd.Series[float] | None" = None, limits: bool = False
+    ) -> None:
         super().__init__()
         self.exposure = exposure
+        self.stop = stop
         self.limits = limits
 
     def warmup(self, interval: Interval) -> int:
         return 1
 
     def signals(self, view: MarketView) -> Signals:
-        target = self.exposure.reindex(closes_of(view.open_time_ms, view.interval), method="ffill").fillna(0.0)
-        wanted = target.to_numpy(dtype=np.float64)
+        closes = closes_of(view.open_time_ms, view.interval)
+        wanted = self.exposure.reindex(closes, method="ffill").fillna(0.0).to_numpy(dtype=np.float64)
+        if self.stop is not None:
+            return Signals(wanted, stop_price=self.stop.reindex(closes, method="ffill").to_numpy(dtype=np.float64))
         if not self.limits:
             return Signals(wanted)
         # A post-only limit a little inside the close just seen, again at every close until it fills or the plan turns.
@@ -128,7 +148,7 @@ def trade(market: MarketData, period: Period, plan: Plan, terms: Terms) -> Backt
     before: Floats = np.zeros(0)
     for _ in range(_MOST_ROUNDS):
         exposure = pd.Series(changed.to_numpy() * seen / worth, index=changed.index)
-        result = engine(Planned(exposure, terms.limits), period, terms).run(market, period)
+        result = engine(Planned(exposure, plan.stop, terms.limits), period, terms).run(market, period)
         if np.array_equal(result.equity, before):
             return result
         before = result.equity

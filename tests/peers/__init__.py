@@ -23,7 +23,8 @@ class Case:
     """One plan on one market.
 
     ``candles`` is a Parquet file with columns open_time (ms UTC), open, high, low, close, volume and target: the
-    position in base coin decided at that candle's close, to be traded at the next open. ``capital`` is quote coin,
+    position in base coin decided at that candle's close, to be traded at the next open; a column stop, if there, is the
+    price at which that position is given up (NaN: none). ``capital`` is quote coin,
     ``fee_rate`` a fraction of the traded value, ``tick_size`` and ``qty_step`` are decimal text. ``leverage`` and
     ``slippage_rate`` (a fraction of the price) are used as far as an engine knows such a thing.
     """

@@ -24,10 +24,14 @@ class Planned(Strategy):
             return
         self.wanted = wanted
         order = wanted - self.position.size
+        # Its stops are judged before the market order at the open: the old one is withdrawn with the decision.
+        for trade in self.trades:
+            trade.sl = None
+        stop = self.data.Stop[-1] * self.unit if wanted and "Stop" in self.data.df else None
         if order > 0:
-            self.buy(size=order)
+            self.buy(size=order, sl=stop)
         elif order < 0:
-            self.sell(size=-order)
+            self.sell(size=-order, sl=stop)
 
 
 def run(case):
