@@ -16,6 +16,7 @@ from validation.reconcile_rows import DISPLAY, TOLERANCE, Judgement, Verdict, un
 
 OF_FILLS = "fills of the same account"
 OF_LOTS = "lots of one position"
+_QTY_TOO = "displayed figures and quantity rounded"
 _HOUR_MS = 3_600_000
 _MAX_SUMS = 100_000
 # How far a lot's own opening price may lie from the position's average and still be taken for one.
@@ -93,7 +94,7 @@ def _by_digits(booking: Booking, rates: RateBook, *, round_qty: bool) -> Judgeme
             return Judgement(
                 booking,
                 Verdict.WITHIN_ROUNDING,
-                f"{opening.reason}, {DISPLAY}",
+                f"{opening.reason}, {_QTY_TOO if round_qty else DISPLAY}",
                 f"opened as {opening}, closed as {closing}: {figures} that are all shown as they are give this fee "
                 f"({opening.source})",
                 shown_fee(booking, opening.rate, closing.rate),

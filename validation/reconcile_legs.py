@@ -1,10 +1,12 @@
 """Closed P&L of the API, leg by leg: values to the last digit, each leg the sum of fills that were rounded up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from bybit.rules.candles import Category
 from bybit.rules.fees import Rounding
+from bybit.rules.positions import notional
 from validation.reconcile_bookings import Booking, Kind, Source
 from validation.reconcile_rates import KnownRate, RateBook
 from validation.reconcile_rows import TOLERANCE, Judgement, Verdict, unknown
@@ -12,22 +14,61 @@ from validation.reconcile_rows import TOLERANCE, Judgement, Verdict, unknown
 _ONE_FILL = Decimal("1e-8")
 # What an opening leg consists of the row does not say; this many fills are taken for possible.
 _OPENING_FILLS = 20
+_SAME_VALUE = Decimal("1e-7")
+_ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class _Replayed:
+    """What one closing order's executions released: values and fees of both legs, by average cost."""
+
+    qty: Decimal = _ZERO
+    entry_value: Decimal = _ZERO
+    exit_value: Decimal = _ZERO
+    open_fee: Decimal = _ZERO
+    close_fee: Decimal = _ZERO
 
 
 def judge_legs(closed: Sequence[Booking], fills: Sequence[Booking], rates: RateBook) -> list[Judgement]:
     """Return the judgement of each closed-pnl row of the API, in the order given.
 
-    ``fills`` are executions of the same account: where a leg was filled partly as maker, partly as taker, the closing
-    order's own fills decide.
+    ``fills`` are executions of the same account: where a leg was filled partly as maker, partly as taker, they are
+    gone through again, each close taking its share of what the opening fills paid.
     """
-    by_order: dict[str, list[Booking]] = {}
+    by_symbol: dict[str, list[Booking]] = {}
     for fill in fills:
-        if fill.source is Source.EXECUTIONS and fill.kind is Kind.TRADE and fill.order_id is not None:
-            by_order.setdefault(fill.order_id, []).append(fill)
-    return [_judge(booking, by_order, rates) for booking in closed]
+        if fill.source is Source.EXECUTIONS and fill.kind is Kind.TRADE and fill.symbol is not None:
+            by_symbol.setdefault(fill.symbol, []).append(fill)
+    replayed = {order: found for rows in by_symbol.values() for order, found in _replay(rows).items()}
+    return [_judge(booking, replayed.get(booking.order_id or ""), rates) for booking in closed]
 
 
-def _judge(booking: Booking, by_order: Mapping[str, list[Booking]], rates: RateBook) -> Judgement:
+def _replay(fills: Sequence[Booking]) -> dict[str, _Replayed]:
+    # Lists run newest first: reversed, fills of one instant stand in their order.
+    size, value, fee = _ZERO, _ZERO, _ZERO
+    found: dict[str, _Replayed] = {}
+    for fill in sorted(reversed(fills), key=lambda row: row.time_ms or 0):
+        if fill.qty is None or fill.price is None or fill.fee is None or fill.category is None or not fill.qty:
+            continue
+        signed = fill.qty if fill.side == "Buy" else -fill.qty
+        worth = notional(fill.category, fill.qty, fill.price)
+        closing = min(fill.qty, abs(size)) if size * signed < 0 else _ZERO
+        share = closing / fill.qty
+        if closing:
+            part = closing / abs(size)
+            order = found.setdefault(fill.order_id or "", _Replayed())
+            order.qty += closing
+            order.entry_value += value * part
+            order.exit_value += worth * share
+            order.open_fee += fee * part
+            order.close_fee += fill.fee * share
+            value, fee = value * (1 - part), fee * (1 - part)
+        size += signed
+        value, fee = value + worth * (1 - share), fee + fill.fee * (1 - share)
+    return found
+
+
+def _judge(booking: Booking, replayed: _Replayed | None, rates: RateBook) -> Judgement:
     closing, fee = booking.closing, booking.fee
     assert closing is not None
     if fee is None or closing.entry_value is None or closing.exit_value is None or closing.pnl is None:
@@ -51,8 +92,6 @@ def _judge(booking: Booking, by_order: Mapping[str, list[Booking]], rates: RateB
     n_fills = closing.n_fills or 1
     opened = _leg(closing.open_fee, closing.entry_value, known, _OPENING_FILLS)
     closed = _leg(closing.close_fee, closing.exit_value, known, n_fills)
-    if closed is None:
-        closed = _own_fills(booking, closing.close_fee, closing.exit_value, by_order.get(booking.order_id or "", []))
     if opened is not None and closed is not None:
         due = opened[1] + closed[1]
         is_exact = opened[2] and closed[2]
@@ -65,6 +104,9 @@ def _judge(booking: Booking, by_order: Mapping[str, list[Booking]], rates: RateB
             fee if is_exact else due,
             opened[0].rate,
         )
+    by_fills = _by_fills(booking, fee, closing.entry_value, replayed)
+    if by_fills is not None:
+        return by_fills
     span = sorted(rate.rate for rate in known)
     value = closing.entry_value + closing.exit_value
     is_mixed = span[0] * value <= fee <= span[-1] * value + TOLERANCE * n_fills
@@ -94,18 +136,21 @@ def _leg(
     return None
 
 
-def _own_fills(
-    booking: Booking, fee: Decimal, value: Decimal, fills: Sequence[Booking]
-) -> tuple[KnownRate, Decimal, bool] | None:
-    paid = sum((fill.fee or Decimal(0) for fill in fills), Decimal(0))
-    if not fills or sum(fill.qty or Decimal(0) for fill in fills) != booking.qty:
+def _by_fills(booking: Booking, fee: Decimal, entry_value: Decimal, own: _Replayed | None) -> Judgement | None:
+    # The same quantity at the same average entry: the executions reach back to the opening.
+    if own is None or own.qty != booking.qty or abs(own.entry_value - entry_value) > _SAME_VALUE * entry_value:
         return None
-    if abs(paid - fee) > TOLERANCE or not value:
+    due = own.open_fee + own.close_fee
+    if abs(fee - due) > TOLERANCE:
         return None
-    average = KnownRate(
-        paid / value, None, "fills of the same account", f"{len(fills)} executions of the closing order"
+    is_exact = abs(fee - due) < _ONE_FILL
+    return Judgement(
+        booking,
+        Verdict.EXACT if is_exact else Verdict.WITHIN_ROUNDING,
+        "fills of the same account" if is_exact else "fills of the same account, rounding",
+        f"the executions paid {own.open_fee:.8f} for what was closed and {own.close_fee:.8f} to close it",
+        fee if is_exact else due,
     )
-    return average, paid, paid == fee
 
 
 def _total(
