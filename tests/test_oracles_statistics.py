@@ -128,6 +128,22 @@ ANSWERS: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
         (0, "variance"),
         "0.0202",
     ),
+    "a coin thrown once": (
+        [
+            {
+                "id": "once",
+                "kind": "iid_bootstrap_sum_exact",
+                "x": ["2.2", "0.1"],
+                "draws": 1,
+                "p_sum_below_zero": "0",
+                "mean": "23/20",
+                "variance": "441/400",
+                "distribution": {"11/5": "1/2", "1/10": "1/2"},
+            }
+        ],
+        (0, "p_sum_below_zero"),
+        "1/1000",
+    ),
     "two books": (
         [
             {
