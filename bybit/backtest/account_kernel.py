@@ -24,7 +24,7 @@ from bybit.backtest import (
     records,
 )
 from bybit.backtest.candle import close_for_good, enter_inside, leave_inside, settle_at_open, trade_opens
-from bybit.backtest.compilation import fingerprint, jit
+from bybit.backtest.compilation import fingerprint, part
 from bybit.backtest.exits import exit_inside, remember_best
 from bybit.backtest.fees import turn_tier
 from bybit.backtest.joint import judge, judge_path, most_needed, note_opens
@@ -112,7 +112,7 @@ FINGERPRINT = fingerprint(
 """Keys the cache on disk: see ``compilation.fingerprint``."""
 
 
-@jit
+@part
 def begin(books, candles, settlements, contracts, fees, rules, initial_cash):  # type: ignore[no-untyped-def]
     """Set the books to a flat account before the first step."""
     account, positions, places, counts = books.account, books.positions, books.places, books.counts
@@ -148,7 +148,7 @@ def begin(books, candles, settlements, contracts, fees, rules, initial_cash):  #
                 books.fees[s, 1, tier, era] = fees.taker[s, tier, era]
 
 
-@jit
+@part
 def load(books, s, i, candles, decisions):  # type: ignore[no-untyped-def]
     """Copy candle i and the decision in force to the books, where the rest of the simulation reads them."""
     position, places, first = books.positions[s], books.places, candles.first[s]
@@ -168,7 +168,7 @@ def load(books, s, i, candles, decisions):  # type: ignore[no-untyped-def]
     places[s, FLAGS] = at(decisions.flags, row)
 
 
-@jit
+@part
 def is_touched(side, best, low, high, stop, take_profit, trail):  # type: ignore[no-untyped-def]
     """Return whether a candle comes near any protection: rounding to ticks only moves them further away."""
     if reached(side, stop, low, high) or reached(-side, take_profit, low, high):
@@ -176,13 +176,13 @@ def is_touched(side, best, low, high, stop, take_profit, trail):  # type: ignore
     return reached(side, (max(best, high) if side > 0.0 else min(best, low)) - side * trail, low, high)
 
 
-@jit
+@part
 def is_given(array):  # type: ignore[no-untyped-def]
     """Return whether an optional input is there."""
     return len(array) > 1 or not math.isnan(array[0])
 
 
-@jit
+@part
 def inside_ms(books):  # type: ignore[no-untyped-def]
     """Return the last millisecond of this step's candles."""
     found = 0

@@ -12,7 +12,7 @@ What happens inside carries the candle's last millisecond: it is known no earlie
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.exits import enters_first, exit_inside
 from bybit.backtest.fees import fail
 from bybit.backtest.holdings import fill, settle
@@ -70,7 +70,7 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def mark_at(books, settlements, k, size, first, second):  # type: ignore[no-untyped-def]
     """Return the mark of settlement k; where it is unknown the worse of two last prices for ``size``."""
     mark = settlements.mark[k]
@@ -82,7 +82,7 @@ def mark_at(books, settlements, k, size, first, second):  # type: ignore[no-unty
     return larger if size * settlements.rate[k] > 0.0 else smaller
 
 
-@jit
+@part
 def is_marked(books, settlements, k):  # type: ignore[no-untyped-def]
     """Return whether settlement k has a mark, or something that may stand in for it, which is counted."""
     if math.isnan(settlements.mark[k]):
@@ -93,7 +93,7 @@ def is_marked(books, settlements, k):  # type: ignore[no-untyped-def]
     return True
 
 
-@jit
+@part
 def pass_settlement(books, settlements, s):  # type: ignore[no-untyped-def]
     """Go on to the next settlement of symbol s."""
     due = books.places[s, DUE] + 1
@@ -101,7 +101,7 @@ def pass_settlement(books, settlements, s):  # type: ignore[no-untyped-def]
     books.places[s, DUE_MS] = settlements.time_ms[due] if due < settlements.first[s + 1] else NEVER
 
 
-@jit
+@part
 def settle_at_open(books, settlements, s, now):  # type: ignore[no-untyped-def]
     """Settle what is due at this instant, or was inside a gap before it, on what was held before."""
     position = books.positions[s]
@@ -115,7 +115,7 @@ def settle_at_open(books, settlements, s, now):  # type: ignore[no-untyped-def]
         pass_settlement(books, settlements, s)
 
 
-@jit
+@part
 def trade_opens(books, now):  # type: ignore[no-untyped-def]
     """Place the orders of new rows and fill what takes at the opens: first what reduces, then what opens."""
     places = books.places
@@ -140,7 +140,7 @@ def trade_opens(books, now):  # type: ignore[no-untyped-def]
                 trade_at_open(books, s, i, now)
 
 
-@jit
+@part
 def enter_inside(books, settlements, s):  # type: ignore[no-untyped-def]
     """Charge what settlements inside the candle cost; fill a reached order that opens or adds."""
     position, places = books.positions[s], books.places
@@ -168,7 +168,7 @@ def enter_inside(books, settlements, s):  # type: ignore[no-untyped-def]
         places[s, ENTERED] = ADDED
 
 
-@jit
+@part
 def leave_inside(books, settlements, s):  # type: ignore[no-untyped-def]
     """Protect or liquidate what is held, fill a reached order that reduces, pay what settlements inside pay."""
     position, places = books.positions[s], books.places
@@ -188,7 +188,7 @@ def leave_inside(books, settlements, s):  # type: ignore[no-untyped-def]
     places[s, FIRST_INSIDE] = places[s, DUE]
 
 
-@jit
+@part
 def receive(books, settlements, s, candle, k):  # type: ignore[no-untyped-def]
     """Book a settlement inside the candle that was not charged yet, on the size that is the worse for the account."""
     position, rate = books.positions[s], settlements.rate[k]
@@ -207,7 +207,7 @@ def receive(books, settlements, s, candle, k):  # type: ignore[no-untyped-def]
         position[MARK] = mark
 
 
-@jit
+@part
 def close_for_good(books):  # type: ignore[no-untyped-def]
     """Close all positions at the close of their candle: nothing is left to go on with."""
     for s in range(len(books.positions)):

@@ -9,8 +9,14 @@ from numba import njit
 
 
 def jit(function: Any) -> Any:
-    """Compile a part of the simulation. Only the whole is kept on disk, see ``fingerprint``."""
+    """Compile a rule of arithmetic, which Python may call too. Only the whole is kept on disk, see ``fingerprint``."""
     return njit(error_model="numpy")(function)
+
+
+def part(function: Any) -> Any:
+    """Compile a part of the simulation that compiled code alone calls: a door for Python would cost seconds."""
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(function)
 
 
 def fingerprint(modules: Iterable[ModuleType]) -> int:

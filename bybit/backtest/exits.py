@@ -6,7 +6,7 @@ could do two things the worse for the account happens, and the candle is counted
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.fees import fee_rate
 from bybit.backtest.holdings import fill
 from bybit.backtest.judgement import cancel_all, liquidate_inside
@@ -54,7 +54,7 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def stop_of(books, s, side):  # type: ignore[no-untyped-def]
     """Return the stop of a position of ``side``, on a tick and away from the price; NaN when it has none."""
     if books.positions[s, ACTED] * side < 0.0:
@@ -62,7 +62,7 @@ def stop_of(books, s, side):  # type: ignore[no-untyped-def]
     return round_price(books.positions[s, STOP_PRICE], books.positions[s, TICK_SIZE], -side)
 
 
-@jit
+@part
 def trail_of(books, s, side, best):  # type: ignore[no-untyped-def]
     """Return the trailing level below (above) the best price, on a tick; NaN when there is none."""
     position = books.positions[s]
@@ -72,7 +72,7 @@ def trail_of(books, s, side, best):  # type: ignore[no-untyped-def]
     return round_price(best - side * distance, position[TICK_SIZE], -side)
 
 
-@jit
+@part
 def nearer(side, one, other):  # type: ignore[no-untyped-def]
     """Return the level that a price moving against ``side`` reaches first; NaN is none."""
     if math.isnan(one) or (side * (other - one) > 0.0):
@@ -80,7 +80,7 @@ def nearer(side, one, other):  # type: ignore[no-untyped-def]
     return one
 
 
-@jit
+@part
 def best_inside(books, s, candle, side):  # type: ignore[no-untyped-def]
     """Return the best last price for ``side`` that was certainly seen while held, this candle included."""
     position = books.positions[s]
@@ -91,7 +91,7 @@ def best_inside(books, s, candle, side):  # type: ignore[no-untyped-def]
     return position[BEST] if side * (position[BEST] - far) >= 0.0 else far
 
 
-@jit
+@part
 def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     """Return (price before slippage, reason) of the protection that this candle reaches, NaN when none.
 
@@ -132,7 +132,7 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     return math.nan, 0.0
 
 
-@jit
+@part
 def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     """Protect or liquidate the position inside this candle; return whether its exit has begun or it is gone."""
     position, inverse, time_ms = books.positions[s], books.counts[IS_INVERSE] != 0, books.places[s, INSIDE_MS]
@@ -169,7 +169,7 @@ def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     return True
 
 
-@jit
+@part
 def enters_first(books, s, candle):  # type: ignore[no-untyped-def]
     """Return whether a reached order that adds to an open position fills before its stop or liquidation.
 
@@ -203,7 +203,7 @@ def enters_first(books, s, candle):  # type: ignore[no-untyped-def]
     return reached(side, lost_at(books, s, held + added, entry, margin, side), mark_low, mark_high)
 
 
-@jit
+@part
 def remember_best(books, s, candle):  # type: ignore[no-untyped-def]
     """Carry the best price of a position that stays into the next candle."""
     position = books.positions[s]

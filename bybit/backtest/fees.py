@@ -2,7 +2,7 @@
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.records import (
     DONE,
     FEE_ERA,
@@ -26,14 +26,14 @@ EVALUATED_MS = 7 * 3_600_000
 N_DAYS = 30
 
 
-@jit
+@part
 def fail(books, status, where):  # type: ignore[no-untyped-def]
     """Note the first thing that was missing; the run ends at the next look."""
     if books.counts[STATUS] == DONE:
         books.counts[STATUS], books.counts[WHERE] = status, where
 
 
-@jit
+@part
 def fee_rate(books, s, candle, time_ms, tier, liquidity):  # type: ignore[no-untyped-def]
     """Return the rate in force at ``time_ms``; times never go back, so the pointer only moves forward."""
     era = books.places[s, FEE_ERA]
@@ -47,7 +47,7 @@ def fee_rate(books, s, candle, time_ms, tier, liquidity):  # type: ignore[no-unt
     return rate
 
 
-@jit
+@part
 def count_volume(books, time_ms, traded):  # type: ignore[no-untyped-def]
     """Add a fill's notional (USD) to its UTC day."""
     if books.counts[N_FEE_TIERS] > 1:
@@ -56,7 +56,7 @@ def count_volume(books, time_ms, traded):  # type: ignore[no-untyped-def]
         books.account[VOLUMES + day % N_VOLUME_DAYS] += traded
 
 
-@jit
+@part
 def turn_day(books, day):  # type: ignore[no-untyped-def]
     """Empty the days of the ring between the last one written and ``day``."""
     for d in range(max(books.counts[VOLUME_DAY] + 1, day - N_VOLUME_DAYS + 1), day + 1):
@@ -64,7 +64,7 @@ def turn_day(books, day):  # type: ignore[no-untyped-def]
     books.counts[VOLUME_DAY] = max(books.counts[VOLUME_DAY], day)
 
 
-@jit
+@part
 def turn_tier(books, now):  # type: ignore[no-untyped-def]
     """Put the tier in force that the 30 days before the last 07:00 UTC have earned, and note the next such time."""
     n_tiers = books.counts[N_FEE_TIERS]

@@ -3,7 +3,7 @@
 The fast copy of the ``Decimal`` rules; ``bybit.rules.account`` is the reference and tests hold both equal.
 """
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.fees import count_volume, fail, fee_rate
 from bybit.backtest.ladders import reprice
 from bybit.backtest.prices import gain, value
@@ -46,7 +46,7 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def log_row(books, kind, s):  # type: ignore[no-untyped-def]
     """Return a new row of the log to be written; a log that is full ends the run at the next look."""
     n = books.counts[N_LOGGED]
@@ -61,7 +61,7 @@ def log_row(books, kind, s):  # type: ignore[no-untyped-def]
     return row
 
 
-@jit
+@part
 def log_event(books, kind, s):  # type: ignore[no-untyped-def]
     """Return a new row of the log that has its number in the order of the account's events."""
     row = log_row(books, kind, s)
@@ -70,7 +70,7 @@ def log_event(books, kind, s):  # type: ignore[no-untyped-def]
     return row
 
 
-@jit
+@part
 def fill(books, s, candle, time_ms, lots, price, reference, liquidity, tier, reason):  # type: ignore[no-untyped-def]
     """Book a fill of signed ``lots``: what it closes first, then what it opens, with one fee (L3, L6).
 
@@ -106,7 +106,7 @@ def fill(books, s, candle, time_ms, lots, price, reference, liquidity, tier, rea
     reprice(books, s)
 
 
-@jit
+@part
 def close_part(books, s, n_lots, price, reference, fee):  # type: ignore[no-untyped-def]
     """Take ``n_lots`` off the position, at most what is held; return what that realizes."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -124,7 +124,7 @@ def close_part(books, s, n_lots, price, reference, fee):  # type: ignore[no-unty
     return realized
 
 
-@jit
+@part
 def open_part(books, s, candle, time_ms, lots, price, reference, fee):  # type: ignore[no-untyped-def]
     """Open or add signed ``lots``; the average entry is arithmetic, of inverse contracts harmonic (L5)."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -151,7 +151,7 @@ def open_part(books, s, candle, time_ms, lots, price, reference, fee):  # type: 
     position[LOTS] = held + lots
 
 
-@jit
+@part
 def end_trade(books, s, time_ms, candle, reason):  # type: ignore[no-untyped-def]
     """Write the round trip that has just ended and leave no position behind."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -169,7 +169,7 @@ def end_trade(books, s, time_ms, candle, reason):  # type: ignore[no-untyped-def
     reprice(books, s)
 
 
-@jit
+@part
 def settle(books, s, time_ms, size, mark, rate):  # type: ignore[no-untyped-def]
     """Book funding of a signed ``size``: it comes from cash and leaves the isolated margin alone (L2, L13)."""
     position = books.positions[s]

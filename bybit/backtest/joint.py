@@ -6,7 +6,7 @@ is a straight line and maintenance one per tier, as in ``bybit.rules.joint``, th
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.judgement import close_all
 from bybit.backtest.ladders import keeping, n_tiers_of
 from bybit.backtest.prices import value
@@ -26,7 +26,7 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def adverse(books, s):  # type: ignore[no-untyped-def]
     """Return the mark extreme of this candle that hurts what is held; the last mark where there is no candle."""
     lots = books.positions[s, LOTS]
@@ -35,7 +35,7 @@ def adverse(books, s):  # type: ignore[no-untyped-def]
     return books.positions[s, MARK_LOW if lots > 0.0 else MARK_HIGH]
 
 
-@jit
+@part
 def between(inverse, start, end, fraction):  # type: ignore[no-untyped-def]
     """Return the mark after a fraction of the way."""
     if fraction == 0.0 or start == end:
@@ -47,7 +47,7 @@ def between(inverse, start, end, fraction):  # type: ignore[no-untyped-def]
     return start + fraction * (end - start)
 
 
-@jit
+@part
 def margin_left(books, fraction):  # type: ignore[no-untyped-def]
     """Return what the account has above its maintenance after a fraction of the way to the adverse extremes."""
     left = books.account[CASH] + books.account[BACKING]
@@ -58,7 +58,7 @@ def margin_left(books, fraction):  # type: ignore[no-untyped-def]
     return left
 
 
-@jit
+@part
 def next_turn(books, after):  # type: ignore[no-untyped-def]
     """Return the first fraction beyond ``after`` at which a value stands on a tier's bound, at most 1."""
     found, inverse = 1.0, books.counts[IS_INVERSE] != 0
@@ -78,7 +78,7 @@ def next_turn(books, after):  # type: ignore[no-untyped-def]
     return found
 
 
-@jit
+@part
 def first_loss(books):  # type: ignore[no-untyped-def]
     """Return the first fraction of the way, in [0, 1], at which the account is lost; NaN when it survives."""
     if margin_left(books, 0.0) <= 0.0:
@@ -103,7 +103,7 @@ def first_loss(books):  # type: ignore[no-untyped-def]
     return math.nan
 
 
-@jit
+@part
 def holds_any(books):  # type: ignore[no-untyped-def]
     """Return whether any position is held."""
     held = False
@@ -112,7 +112,7 @@ def holds_any(books):  # type: ignore[no-untyped-def]
     return held
 
 
-@jit
+@part
 def judge(books, time_ms):  # type: ignore[no-untyped-def]
     """Liquidate the account if it is lost at its last marks; return whether it was."""
     if not holds_any(books) or margin_left(books, 0.0) > 0.0:
@@ -121,7 +121,7 @@ def judge(books, time_ms):  # type: ignore[no-untyped-def]
     return True
 
 
-@jit
+@part
 def judge_path(books, time_ms):  # type: ignore[no-untyped-def]
     """Move all marks together to the adverse extremes; liquidate at the first at which the account is lost."""
     if not holds_any(books):
@@ -138,7 +138,7 @@ def judge_path(books, time_ms):  # type: ignore[no-untyped-def]
     return lost
 
 
-@jit
+@part
 def note_opens(books):  # type: ignore[no-untyped-def]
     """Let the marks stand at the opens, where they are known."""
     for s in range(len(books.positions)):
@@ -148,7 +148,7 @@ def note_opens(books):  # type: ignore[no-untyped-def]
                 books.positions[s, MARK] = mark
 
 
-@jit
+@part
 def most_needed(position, worth):  # type: ignore[no-untyped-def]
     """Return a bound of the maintenance of a position that is worth at most this: its highest rate, no deduction."""
     n_tiers, k = n_tiers_of(position), 0

@@ -1,6 +1,6 @@
 """Liquidations: an isolated position taken over or stepped down, and the end of a cross account (L11, L14)."""
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.fees import count_volume, fee_rate
 from bybit.backtest.holdings import close_part, end_trade, log_event
 from bybit.backtest.ladders import n_tiers_of, reprice
@@ -47,13 +47,13 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def cancel_all(books, s):  # type: ignore[no-untyped-def]
     """Leave no order of symbol s, as the venue does: nothing is opened again until the strategy changes its mind."""
     books.places[s, PENDING], books.places[s, ORDER_KIND], books.places[s, RESTS] = 0, NO_ORDER, 0
 
 
-@jit
+@part
 def log_liquidation(books, s, candle, time_ms, size, trigger, loss, realized, fee, fund, kind):  # type: ignore[no-untyped-def]
     """Write one liquidation; ``size`` is what it closed."""
     row = log_event(books, LIQUIDATION, s)
@@ -62,7 +62,7 @@ def log_liquidation(books, s, candle, time_ms, size, trigger, loss, realized, fe
     row[9], row[10], row[11], row[12], row[13] = loss, realized, fee, fund, kind
 
 
-@jit
+@part
 def take_over(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-def]
     """Take the position over at its bankruptcy price: the loss is its margin, exactly."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -75,7 +75,7 @@ def take_over(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-de
     lose(books, s, candle, time_ms, size, loss)
 
 
-@jit
+@part
 def lose(books, s, candle, time_ms, size, loss):  # type: ignore[no-untyped-def]
     """End a position that a liquidation closed whole with ``loss``."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -89,7 +89,7 @@ def lose(books, s, candle, time_ms, size, loss):  # type: ignore[no-untyped-def]
     end_trade(books, s, time_ms, candle, BY_LIQUIDATION)
 
 
-@jit
+@part
 def step_down(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-def]
     """Close, at the mark and as taker, what lies above the next lower tier; return whether the venue could."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -121,7 +121,7 @@ def step_down(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-de
     return True
 
 
-@jit
+@part
 def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
     """Liquidate the isolated position that this mark candle has lost, as far as it is lost."""
     position = books.positions[s]
@@ -137,7 +137,7 @@ def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
             take_over(books, s, candle, time_ms, at)
 
 
-@jit
+@part
 def close_all(books, time_ms):  # type: ignore[no-untyped-def]
     """End a lost cross account: all positions at their marks, as taker; the fund pays what would take cash too low.
 
@@ -178,7 +178,7 @@ def close_all(books, time_ms):  # type: ignore[no-untyped-def]
         account[CASH] = -account[BACKING]
 
 
-@jit
+@part
 def candle_of(books, s):  # type: ignore[no-untyped-def]
     """Return the candle that symbol s is in, or its last one."""
     return books.places[s, CANDLE] - (0 if books.places[s, ACTIVE] else 1)

@@ -2,7 +2,7 @@
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import jit, part
 from bybit.backtest.prices import gain, round_price, value
 from bybit.backtest.records import (
     ENTRY,
@@ -76,7 +76,7 @@ def price_without(inverse, qty, entry, margin, side):  # type: ignore[no-untyped
     return price if price > 0.0 else math.nan
 
 
-@jit
+@part
 def lost_at(books, s, qty, entry, margin, side):  # type: ignore[no-untyped-def]
     """Return the price at which such an isolated position of symbol s is liquidated under the rules in force."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -93,7 +93,7 @@ def lost_at(books, s, qty, entry, margin, side):  # type: ignore[no-untyped-def]
     return price
 
 
-@jit
+@part
 def reprice(books, s):  # type: ignore[no-untyped-def]
     """Renew the liquidation price of symbol s; it has none in cross margin, where the account is lost as a whole."""
     position = books.positions[s]
@@ -104,7 +104,7 @@ def reprice(books, s):  # type: ignore[no-untyped-def]
         position[LIQUIDATION_PRICE] = lost_at(books, s, qty, position[ENTRY], position[MARGIN], side)
 
 
-@jit
+@part
 def keeping(books, s, price):  # type: ignore[no-untyped-def]
     """Return the unrealized P&L of symbol s at a mark ``price`` less the maintenance margin it needs there."""
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
@@ -114,7 +114,7 @@ def keeping(books, s, price):  # type: ignore[no-untyped-def]
     return gain(inverse, size, position[ENTRY], price) - needed
 
 
-@jit
+@part
 def turn_rules(books, ladders, mark_based_from_ms, now):  # type: ignore[no-untyped-def]
     """Put the ladders and the margin basis of this time in force, and note when one of them changes next."""
     n_eras, n_tiers = ladders.rate.shape[1], ladders.rate.shape[2]

@@ -2,7 +2,7 @@
 
 import math
 
-from bybit.backtest.compilation import jit
+from bybit.backtest.compilation import part
 from bybit.backtest.fees import fail, fee_rate
 from bybit.backtest.holdings import fill, log_row
 from bybit.backtest.prices import gain, round_price, value, whole, whole_lots
@@ -80,7 +80,7 @@ from bybit.backtest.records import (
 )
 
 
-@jit
+@part
 def count_ambiguous(books, candle):  # type: ignore[no-untyped-def]
     """Count a candle, once, in which the order of two things was not certain and the worse was taken."""
     if books.counts[AMBIGUOUS_CANDLE] != candle:
@@ -88,14 +88,14 @@ def count_ambiguous(books, candle):  # type: ignore[no-untyped-def]
         books.counts[AMBIGUOUS] += 1
 
 
-@jit
+@part
 def reject(books, s, time_ms, why, lots, price):  # type: ignore[no-untyped-def]
     """Write an order, or the opening part of one, that the venue would refuse."""
     row = log_row(books, REJECTION, s)
     row[2], row[3], row[4], row[5] = time_ms, why, lots * books.positions[s, QTY_STEP], price
 
 
-@jit
+@part
 def drop(books, s):  # type: ignore[no-untyped-def]
     """Forget the order in hand: it is done, refused or cancelled."""
     if books.places[s, RESTS]:
@@ -103,7 +103,7 @@ def drop(books, s):  # type: ignore[no-untyped-def]
     books.places[s, PENDING], books.places[s, ORDER_KIND], books.places[s, RESTS] = 0, NO_ORDER, 0
 
 
-@jit
+@part
 def room(books, s, candle):  # type: ignore[no-untyped-def]
     """Return how many lots may still fill in this candle."""
     position, account = books.positions[s], books.account
@@ -120,7 +120,7 @@ def room(books, s, candle):  # type: ignore[no-untyped-def]
     return max(lots, 0.0)
 
 
-@jit
+@part
 def clip(books, s, candle, lots):  # type: ignore[no-untyped-def]
     """Return what of signed ``lots`` the candle's volume lets through."""
     n_lots = room(books, s, candle)
@@ -130,7 +130,7 @@ def clip(books, s, candle, lots):  # type: ignore[no-untyped-def]
     return math.copysign(n_lots, lots)
 
 
-@jit
+@part
 def taker_price(books, s, candle, lots, reference, is_open):  # type: ignore[no-untyped-def]
     """Return what taking ``lots`` costs or brings: the quote at the open, else the reference and its slippage."""
     position, account = books.positions[s], books.account
@@ -150,7 +150,7 @@ def taker_price(books, s, candle, lots, reference, is_open):  # type: ignore[no-
     return max(round_price(reference * (1.0 + side * rate), tick, side), tick)
 
 
-@jit
+@part
 def free_cash(books):  # type: ignore[no-untyped-def]
     """Return cash that no position binds."""
     free = books.account[CASH]
@@ -159,7 +159,7 @@ def free_cash(books):  # type: ignore[no-untyped-def]
     return free
 
 
-@jit
+@part
 def unrealized_of_others(books, s):  # type: ignore[no-untyped-def]
     """Return the unrealized P&L of all positions but symbol s at their last marks."""
     total = 0.0
@@ -171,7 +171,7 @@ def unrealized_of_others(books, s):  # type: ignore[no-untyped-def]
     return total
 
 
-@jit
+@part
 def refusal(books, s, candle, time_ms, lots, price, liquidity):  # type: ignore[no-untyped-def]
     """Return why a fill of ``lots`` that opens is refused, or 0 when it passes (L8).
 
@@ -204,7 +204,7 @@ def refusal(books, s, candle, time_ms, lots, price, liquidity):  # type: ignore[
     return 0.0
 
 
-@jit
+@part
 def execute(books, s, candle, time_ms, lots, price, reference, liquidity, reason):  # type: ignore[no-untyped-def]
     """Fill ``lots`` of the order in hand; when its opening part is refused only what it closes fills."""
     if lots == 0.0:
@@ -228,7 +228,7 @@ def execute(books, s, candle, time_ms, lots, price, reference, liquidity, reason
         drop(books, s)
 
 
-@jit
+@part
 def place(books, s, now):  # type: ignore[no-untyped-def]
     """Make the order of a new row out of its decision; one that rested from the row before is replaced."""
     position, places = books.positions[s], books.places
@@ -259,7 +259,7 @@ def place(books, s, now):  # type: ignore[no-untyped-def]
     places[s, ORDER_KIND], places[s, ORDER_TIER] = kind, books.counts[FEE_TIER]
 
 
-@jit
+@part
 def go_on_exiting(books, s, candle, now):  # type: ignore[no-untyped-def]
     """Sell at the open what an exit of an earlier candle left over."""
     position = books.positions[s]
@@ -273,14 +273,14 @@ def go_on_exiting(books, s, candle, now):  # type: ignore[no-untyped-def]
         books.places[s, EXITING] = 0
 
 
-@jit
+@part
 def only_reduces(books, s):  # type: ignore[no-untyped-def]
     """Return whether the order in hand opens nothing."""
     held, lots = books.positions[s, LOTS], books.positions[s, ORDER_LOTS]
     return held * lots < 0.0 and abs(lots) <= abs(held)
 
 
-@jit
+@part
 def crosses(books, s):  # type: ignore[no-untyped-def]
     """Return whether the order in hand takes at the open: a trigger beyond it, a limit that meets the other side."""
     position = books.positions[s]
@@ -291,7 +291,7 @@ def crosses(books, s):  # type: ignore[no-untyped-def]
     return side * (wanted - (opened if math.isnan(best) else best)) >= 0.0
 
 
-@jit
+@part
 def let_rest(books, s):  # type: ignore[no-untyped-def]
     """Leave the order in the book."""
     if not books.places[s, RESTS]:
@@ -299,7 +299,7 @@ def let_rest(books, s):  # type: ignore[no-untyped-def]
         books.counts[UNFILLED] += 1
 
 
-@jit
+@part
 def trade_at_open(books, s, candle, now):  # type: ignore[no-untyped-def]
     """Fill at the open what takes there; let the rest of the order rest."""
     position, places = books.positions[s], books.places
@@ -328,7 +328,7 @@ def trade_at_open(books, s, candle, now):  # type: ignore[no-untyped-def]
         let_rest(books, s)
 
 
-@jit
+@part
 def fire(books, s):  # type: ignore[no-untyped-def]
     """Turn a trigger order that was reached into a market order."""
     if books.places[s, RESTS]:
@@ -336,7 +336,7 @@ def fire(books, s):  # type: ignore[no-untyped-def]
     books.places[s, ORDER_KIND], books.places[s, RESTS] = MARKET, 0
 
 
-@jit
+@part
 def is_reached(books, s):  # type: ignore[no-untyped-def]
     """Return whether the resting order fills in this candle: a limit traded through, a trigger touched."""
     position = books.positions[s]
@@ -348,7 +348,7 @@ def is_reached(books, s):  # type: ignore[no-untyped-def]
     return high >= price if buys else low <= price
 
 
-@jit
+@part
 def trade_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
     """Fill the resting order that this candle has reached."""
     position = books.positions[s]
