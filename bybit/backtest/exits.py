@@ -146,19 +146,21 @@ def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
         lots = clip(books, s, candle, lots)
         if lots != 0.0:
             price = taker_price(books, s, candle, lots, reference, False)
-    if reached(side, position[LIQUIDATION_PRICE], position[MARK_LOW], position[MARK_HIGH]):
-        dearer = True
-        if not math.isnan(price):
+    lost = reached(side, position[LIQUIDATION_PRICE], position[MARK_LOW], position[MARK_HIGH])
+    if lost and not math.isnan(price):
+        count_ambiguous(books, candle)
+        fee = value(inverse, abs(size), price) * fee_rate(books, s, candle, time_ms, books.counts[FEE_TIER], TAKER)
+        lost = gain(inverse, size, position[ENTRY], price) - fee >= -position[MARGIN]
+    if lost:
+        if books.places[s, ENTERED] == FROM_TRIGGER:
+            # The mark's extreme may lie before the entry.
             count_ambiguous(books, candle)
-            fee = value(inverse, abs(size), price) * fee_rate(books, s, candle, time_ms, books.counts[FEE_TIER], TAKER)
-            dearer = gain(inverse, size, position[ENTRY], price) - fee >= -position[MARGIN]
-        if dearer:
-            cancel_all(books, s)
-            liquidate_inside(books, s, candle, time_ms)
-            if position[LOTS] == 0.0:
-                return True
-            # Stepped down: what is left is still protected.
-            lots = math.copysign(min(abs(lots), abs(position[LOTS])), lots)
+        cancel_all(books, s)
+        liquidate_inside(books, s, candle, time_ms)
+        if position[LOTS] == 0.0:
+            return True
+        # Stepped down: what is left is still protected.
+        lots = math.copysign(min(abs(lots), abs(position[LOTS])), lots)
     if math.isnan(reference):
         return False
     cancel_all(books, s)
@@ -166,6 +168,9 @@ def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     if lots != 0.0:
         tier = books.counts[FEE_TIER]
         fill(books, s, candle, time_ms, lots, price, reference, TAKER, tier, reason)
+    if position[LOTS] != 0.0:
+        # The volume left over what the mark has lost all the same.
+        liquidate_inside(books, s, candle, time_ms)
     return True
 
 

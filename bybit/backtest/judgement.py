@@ -12,10 +12,13 @@ from bybit.backtest.records import (
     CANDLE,
     CASH,
     CROSS,
+    ENTERED,
     ENTRY,
     EXIT_QTY,
     EXIT_VALUE,
     FEE_TIER,
+    FROM_LIMIT,
+    FROM_TRIGGER,
     FUND,
     GROSS,
     IS_INVERSE,
@@ -124,9 +127,12 @@ def step_down(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-de
 @part
 def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
     """Liquidate the isolated position that this mark candle has lost, as far as it is lost."""
-    position = books.positions[s]
+    position, entered = books.positions[s], books.places[s, ENTERED]
     side = 1.0 if position[LOTS] > 0.0 else -1.0
     at = position[MARK_OPEN]
+    if entered in (FROM_LIMIT, FROM_TRIGGER):
+        # Entered after the open: the mark it began at is not known, and at best the best of the candle.
+        at = position[MARK_HIGH] if side > 0.0 else position[MARK_LOW]
     while position[LOTS] != 0.0:
         lost = position[LIQUIDATION_PRICE]
         if not reached(side, lost, at, at):

@@ -42,7 +42,9 @@ class Outcome(NamedTuple):
     equity : ndarray of shape (n_steps,)
         Cash plus unrealized P&L at the close of each step.
     logs : Logs
-        What happened.
+        What happened, by kind.
+    log : ndarray
+        All of it in the order of events: the kind's number, then its columns (``records.LOG_COLUMNS``).
     """
 
     status: int
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     ruined: int
     equity: Floats
     logs: Logs
+    log: Floats
 
 
 def run_simulation(step_ms: Integers, inputs: Inputs, initial_cash: float, backing: Floats) -> Outcome:
@@ -75,7 +78,7 @@ def run_simulation(step_ms: Integers, inputs: Inputs, initial_cash: float, backi
         n_rows *= 4
     rows = log[: counts[N_LOGGED]]
     logs = Logs(*(rows[rows[:, 0] == kind, 1 : 1 + len(names)] for kind, names in enumerate(LOG_COLUMNS)))
-    return Outcome(int(status), int(where), account, positions, counts, int(ruined), equity, logs)
+    return Outcome(int(status), int(where), account, positions, counts, int(ruined), equity, logs, rows)
 
 
 def _checked(inputs: Inputs) -> Inputs:
