@@ -83,7 +83,7 @@ class AccountEndpoints:
                 rates = request.account.rates(item.symbol, now_ms)
             except NotEstablished:
                 continue
-            if symbol in (None, item.symbol):
+            if symbol in (None, item.symbol) and rates.taker.is_finite() and rates.maker.is_finite():
                 taker, maker = decimal_text(rates.taker), decimal_text(rates.maker)
                 rows.append({"symbol": item.symbol, "takerFeeRate": taker, "makerFeeRate": maker, "baseCoin": ""})
         if symbol is not None and not rows:
@@ -224,9 +224,9 @@ class AccountEndpoints:
         if problem := check_leverage(exchange.tiers(symbol), value, buy):
             raise Refusal(problem.ret_code, problem.reason)
         before = position.leverage
-        account.relever(position, buy, exchange.tiers(symbol), exchange.now_ms)
-        if buy < before and standing(account, exchange.terms_of(account)).available < 0:
-            account.relever(position, before, exchange.tiers(symbol), exchange.now_ms)
+        account.relever(position, buy, exchange.held_terms(symbol), exchange.now_ms)
+        if buy < before and not standing(account, exchange.terms_of(account)).may_open:
+            account.relever(position, before, exchange.held_terms(symbol), exchange.now_ms)
             raise Refusal(110044, "Available margin is insufficient")
         exchange.tell_position(account, symbol)
         return Answer({})

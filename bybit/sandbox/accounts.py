@@ -4,7 +4,7 @@ Cash moves by fills, funding and liquidations only, each with one transaction ro
 plus the sum of ``change``. Fees and funding are booked as the venue rounds them, realized P&L to 8 decimals half even.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from bybit.rules.candles import Category
 from bybit.rules.fees import FeeRates, FeeSchedule, Liquidity, Rounding
 from bybit.rules.funding import funding_payment
-from bybit.rules.liquidation import bankruptcy_price, liquidation_price
-from bybit.rules.margin import RiskTier, initial_margin
+from bybit.rules.holdings import Terms
+from bybit.rules.ledger import Position as HeldPosition
+from bybit.rules.margin import initial_margin
 from bybit.rules.positions import average_entry_price, notional, unrealized_pnl
 from bybit.sandbox.orders import Order, number_text
 from bybit.sandbox.records import ClosedTrade, execution_row, transaction_row
@@ -22,6 +23,8 @@ from bybit.sandbox.wire import decimal_text
 _ZERO = Decimal(0)
 _EIGHT_DECIMALS = Decimal("1e-8")
 DEFAULT_LEVERAGE = Decimal(10)
+TAKEN_OVER = "BustTrade"
+"""Executions of positions that the venue took over."""
 
 
 def to_cents(amount: Decimal) -> Decimal:
@@ -53,7 +56,11 @@ class Position:
     sl_trigger_by: str = "LastPrice"
     # Best price since the trailing stop became active; None while it waits for the active price.
     trail_extreme: Decimal | None = None
+    # Of an isolated position, on the tick; and the terms that they were reckoned by.
     liquidation_price: Decimal | None = None
+    bankruptcy_price: Decimal | None = None
+    priced_by: Terms | None = None
+    status: str = "Normal"
     created_ms: int = 0
     updated_ms: int = 0
     opened_ms: int = 0
@@ -63,6 +70,12 @@ class Position:
     def side(self) -> str:
         """Buy, Sell, or "" when flat."""
         return "" if not self.size else "Buy" if self.size > 0 else "Sell"
+
+    @property
+    def held(self) -> HeldPosition:
+        """The position as the rules know it."""
+        prices = self.liquidation_price, self.bankruptcy_price
+        return HeldPosition(self.size, self.entry_price, self.margin, *prices)
 
     def unrealized(self, mark_price: Decimal) -> Decimal:
         """Return what the position has gained at a mark price."""
@@ -149,7 +162,7 @@ class TradingAccount:
         liquidity: Liquidity,
         mark_price: Decimal,
         time_ms: int,
-        tiers: Sequence[RiskTier],
+        terms: Terms,
         *,
         seq: int,
         exec_type: str = "Trade",
@@ -181,7 +194,7 @@ class TradingAccount:
         position.realized_ever += gained
         position.seq = seq
         self.wallet += gained
-        self._refresh(position, tiers)
+        self._price(position, terms)
         order.cum_qty += qty
         order.cum_value += value
         order.cum_fee += fee
@@ -203,7 +216,8 @@ class TradingAccount:
             seq=seq,
         )
         self.executions.append(row)
-        self._log(row, "LIQUIDATION" if exec_type == "BustTrade" else "TRADE", realized, _ZERO, fee, position.size)
+        is_forced = exec_type == TAKEN_OVER or order.create_type == "CreateByLiq"
+        self._log(row, "LIQUIDATION" if is_forced else "TRADE", realized, _ZERO, fee, position.size)
         # The list has no word for what a fill realized; the stream has, before fees.
         return {**row, "execPnl": number_text(realized)}
 
@@ -279,25 +293,23 @@ class TradingAccount:
         position.size = kept + opening
         position.updated_ms = time_ms
 
-    def _refresh(self, position: Position, tiers: Sequence[RiskTier]) -> None:
-        position.liquidation_price = None
-        if position.entry_price is not None:
-            position.liquidation_price = liquidation_price(
-                Category.LINEAR, position.entry_price, position.size, position.margin, tiers
-            )
+    def _price(self, position: Position, terms: Terms) -> None:
+        bare = HeldPosition(position.size, position.entry_price, position.margin)
+        priced = terms.priced(bare) if self.is_isolated else HeldPosition()
+        position.liquidation_price, position.bankruptcy_price = priced.liquidation_price, priced.bankruptcy_price
+        position.priced_by = terms
 
-    def relever(self, position: Position, leverage: Decimal, tiers: Sequence[RiskTier], time_ms: int) -> None:
+    def reprice(self, position: Position, terms: Terms) -> None:
+        """Reckon a position's prices again if other terms hold than those they were reckoned by."""
+        if position.priced_by is not terms and position.priced_by != terms:
+            self._price(position, terms)
+
+    def relever(self, position: Position, leverage: Decimal, terms: Terms, time_ms: int) -> None:
         """Change a position's leverage; an isolated one locks value at entry / leverage from now on."""
         position.leverage, position.updated_ms = leverage, time_ms
         if position.entry_price is not None:
             position.margin = initial_margin(notional(Category.LINEAR, position.size, position.entry_price), leverage)
-        self._refresh(position, tiers)
-
-    def takeover_price(self, position: Position, least: Decimal) -> Decimal:
-        """Return the price at which an isolated position has lost its margin, 8 decimals; ``least`` if none does."""
-        assert position.entry_price is not None
-        price = bankruptcy_price(Category.LINEAR, position.entry_price, position.size, position.margin)
-        return least if price is None else to_cents(price).normalize() + 0
+        self._price(position, terms)
 
     def _count_closed(
         self,

@@ -14,12 +14,15 @@ from typing import Any
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
+from bybit.rules.holdings import Terms as HeldTerms
 from bybit.rules.instruments import Instrument
+from bybit.rules.liquidation import MarginBasis
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms
 from bybit.sandbox.access import KeyRing
 from bybit.sandbox.accounts import TradingAccount
 from bybit.sandbox.book import Book
+from bybit.sandbox.liquidations import Liquidations
 from bybit.sandbox.margins import Terms, TermsOf
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.matching import Matching
@@ -47,6 +50,14 @@ class AccountEvent:
     topic: str
     time_ms: int
     rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    hour: int
+    instrument: Instrument | None
+    tiers: tuple[RiskTier, ...]
+    held: HeldTerms
 
 
 class Exchange:
@@ -77,9 +88,10 @@ class Exchange:
         self._events: list[AccountEvent] = []
         self._ticks: dict[str, Tick] = {}
         self._running: set[str] = set()
-        self._rules: dict[str, tuple[int, Instrument | None, tuple[RiskTier, ...]]] = {}
+        self._rules: dict[str, _Rules] = {}
         self._n_events = now_ms
         self.matching = Matching(self)
+        self.liquidations = Liquidations(self)
 
     @property
     def now_ms(self) -> int:
@@ -138,8 +150,9 @@ class Exchange:
         Refusal
             10001 for any other, 110074 for one that is not live.
         """
-        _, item, tiers = self._rules_of(symbol)
-        if item is None or item.settle_coin != "USDT" or not tiers:
+        rules = self._rules_of(symbol)
+        item = rules.instrument
+        if item is None or item.settle_coin != "USDT" or not rules.tiers:
             raise Refusal(10001, "Not supported symbols")
         if item.status != "Trading":
             raise Refusal(110074, "contract is not live")
@@ -147,17 +160,23 @@ class Exchange:
 
     def tiers(self, symbol: str) -> tuple[RiskTier, ...]:
         """Return the margin ladder in force."""
-        return self._rules_of(symbol)[2]
+        return self._rules_of(symbol).tiers
 
-    def _rules_of(self, symbol: str) -> tuple[int, Instrument | None, tuple[RiskTier, ...]]:
+    def held_terms(self, symbol: str) -> HeldTerms:
+        """Return what an isolated position in a contract is judged by now."""
+        return self._rules_of(symbol).held
+
+    def _rules_of(self, symbol: str) -> "_Rules":
         # Asked for at every tick: looked up once an hour, and always while the contract is not live.
         hour = self._now_ms // 3_600_000
         known = self._rules.get(symbol)
-        if known is None or known[0] != hour:
+        if known is None or known.hour != hour:
             listed = self.market.instruments(Category.LINEAR, self._now_ms)
             item = next((item for item in listed if item.symbol == symbol), None)
             tiers = () if item is None else self.market.risk_tiers(Category.LINEAR, symbol, self._now_ms)
-            known = hour, item, tiers
+            tick_size = None if item is None else item.tick_size
+            basis = MarginBasis.BY_DATE.at(self._now_ms)
+            known = _Rules(hour, item, tiers, HeldTerms(Category.LINEAR, tiers, basis, tick_size))
             if item is not None and item.status == "Trading":
                 self._rules[symbol] = known
         return known
@@ -185,7 +204,8 @@ class Exchange:
 
     def terms(self, account: TradingAccount, symbol: str) -> Terms:
         """Return what the account's margin in a contract depends on."""
-        return Terms(self.tick(symbol).mark, self.tiers(symbol), account.rates(symbol, self._now_ms))
+        rules = self._rules_of(symbol)
+        return Terms(self.tick(symbol).mark, rules.tiers, account.rates(symbol, self._now_ms), rules.held)
 
     def terms_of(self, account: TradingAccount) -> TermsOf:
         """Return ``terms`` of one account, by symbol."""
@@ -290,4 +310,4 @@ class Exchange:
                 self.matching.react(symbol)
         self._ticks[symbol] = tick
         self.matching.react(symbol)
-        self.matching.check_liquidations(symbol)
+        self.liquidations.check(symbol)

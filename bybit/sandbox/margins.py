@@ -1,24 +1,25 @@
-"""What an account's positions and orders bind, what is left, and when it is lost.
+"""What an account's positions and orders bind, what is left, and when it is lost, by the rules of the venue.
 
-Regular margin (cross): initial margin at the mark price, the fee to close reserved with it; available is wallet plus
-unrealized P&L less all initial margin. Isolated: each position holds the margin of its entry value. How the venue nets
-orders of both sides is not established: here the part of each side that only closes the position binds nothing, and
-the rest of both sides is added up.
+Regular margin (cross) is reckoned by ``bybit.rules.cross``, whose assumptions hold here. Isolated: each position holds
+the margin of its entry value, and orders bind their cost beside it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from bybit.rules import cross, holdings
 from bybit.rules.candles import Category
 from bybit.rules.fees import FeeRates
-from bybit.rules.liquidation import liquidation_price
-from bybit.rules.margin import RiskTier, fee_to_close, initial_margin, maintenance_margin, order_cost, tier_of
+from bybit.rules.liquidation import MarginBasis, liquidation_price, liquidation_price_from_entry
+from bybit.rules.margin import MaintenanceTier, RiskTier, fee_to_close, tier_of
 from bybit.rules.positions import notional
 from bybit.sandbox.accounts import Position, TradingAccount
-from bybit.sandbox.orders import Order
 
-_ZERO = Decimal(0)
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_COIN = "USDT"
+# One dollar each, and counting in full.
+_RATIOS = ((None, _ONE),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Terms:
     mark_price: Decimal
     tiers: Sequence[RiskTier]
     rates: FeeRates
+    held: holdings.Terms
+
+    @property
+    def basis(self) -> MarginBasis:
+        """Which price maintenance is reckoned on at that instant, MARK or ENTRY."""
+        return self.held.basis
 
 
 TermsOf = Callable[[str], Terms]
@@ -38,7 +45,6 @@ TermsOf = Callable[[str], Terms]
 class PositionMargin:
     """One position's figures, settle coin; the fee to close is part of both margins, as the venue lists them."""
 
-    value: Decimal
     initial: Decimal
     maintenance: Decimal
     unrealized: Decimal
@@ -47,99 +53,137 @@ class PositionMargin:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account's figures, settle coin."""
+    """An account's figures, settle coin; ``across`` are those of the whole account, None in isolated mode."""
 
     wallet: Decimal
     unrealized: Decimal
     position_initial: Decimal
     position_maintenance: Decimal
     order_initial: Decimal
-    is_isolated: bool
+    across: cross.Standing | None
 
     @property
-    def margin_balance(self) -> Decimal:
+    def equity(self) -> Decimal:
         """Wallet plus unrealized P&L."""
         return self.wallet + self.unrealized
 
     @property
     def available(self) -> Decimal:
         """What a new order may bind; below 0 when more is bound than there is."""
-        backing = self.wallet if self.is_isolated else self.margin_balance
-        return backing - self.position_initial - self.order_initial
+        if self.across is not None:
+            return self.across.available
+        return self.wallet - self.position_initial - self.order_initial
+
+    @property
+    def may_open(self) -> bool:
+        """Whether the orders counted here may stand: in cross margin the initial margin rate stays below 100 %."""
+        return self.available >= 0 if self.across is None else self.across.may_open()
 
 
 def position_margin(account: TradingAccount, position: Position, terms: Terms) -> PositionMargin:
     """Return the figures of a position that is not flat."""
     assert position.entry_price is not None
-    value = notional(Category.LINEAR, position.size, terms.mark_price)
-    basis = position.entry_price if account.is_isolated else terms.mark_price
-    reserve = fee_to_close(Category.LINEAR, basis, position.size, position.leverage, terms.rates.taker)
-    bound = position.margin if account.is_isolated else initial_margin(value, position.leverage)
-    return PositionMargin(
-        value,
-        bound + reserve,
-        maintenance_margin(value, terms.tiers, beyond_top=True) + reserve,
-        position.unrealized(terms.mark_price),
-        tier_of(terms.tiers, value, beyond_top=True),
-    )
-
-
-def order_margin(position: Position, orders: Iterable[Order], taker_rate: Decimal) -> Decimal:
-    """Return what the orders of one contract bind: the cost of what they would open, a fee to open and to close."""
-    total = _ZERO
-    spare = {"Buy": max(-position.size, _ZERO), "Sell": max(position.size, _ZERO)}
-    for order in orders:
-        # Conditional orders bind nothing until they are triggered.
-        if not order.is_working or order.reduce_only or order.price is None:
-            continue
-        closing = min(order.leaves, spare[order.side])
-        spare[order.side] -= closing
-        opening = order.sign * (order.leaves - closing)
-        if opening:
-            total += order_cost(Category.LINEAR, order.price, opening, position.leverage, taker_rate).total
-    return total
+    entry = terms.basis is MarginBasis.ENTRY
+    value = notional(Category.LINEAR, position.size, position.entry_price if entry else terms.mark_price)
+    tier = tier_of(terms.tiers, value, beyond_top=True)
+    unrealized = position.unrealized(terms.mark_price)
+    if not account.is_isolated:
+        found = cross.position_margins(_holding(position, terms), terms.basis)
+        return PositionMargin(found.initial, found.maintenance, unrealized, tier)
+    taker = terms.rates.taker
+    reserve = fee_to_close(Category.LINEAR, position.entry_price, position.size, position.leverage, taker)
+    maintenance = terms.held.maintenance(position.held, terms.mark_price)
+    return PositionMargin(position.margin + reserve, maintenance + reserve, unrealized, tier)
 
 
 def standing(account: TradingAccount, terms_of: TermsOf) -> Standing:
     """Return the account as it stands."""
-    unrealized = initial = maintenance = ordered = _ZERO
-    for symbol, position in account.positions.items():
-        orders = account.orders_of(symbol)
-        if not position.size and not orders:
-            continue
-        terms = terms_of(symbol)
-        if position.size:
-            figures = position_margin(account, position, terms)
-            unrealized += figures.unrealized
-            initial += figures.initial
-            maintenance += figures.maintenance
-        ordered += order_margin(position, orders, terms.rates.taker)
-    return Standing(account.wallet, unrealized, initial, maintenance, ordered, account.is_isolated)
+    found = _standing(account, terms_of)
+    if not account.is_isolated:
+        bound = [sum((row.initial for row in rows), _ZERO) for rows in (found.positions, found.orders)]
+        kept = sum((row.maintenance for row in found.positions), _ZERO)
+        return Standing(account.wallet, found.unrealized, bound[0], kept, bound[1], found)
+    figures = [
+        position_margin(account, held, terms_of(held.symbol)) for held in account.positions.values() if held.size
+    ]
+    return Standing(
+        account.wallet,
+        sum((row.unrealized for row in figures), _ZERO),
+        sum((row.initial for row in figures), _ZERO),
+        sum((row.maintenance for row in figures), _ZERO),
+        sum((row.initial for row in found.orders), _ZERO),
+        None,
+    )
 
 
 def is_lost(account: TradingAccount, terms_of: TermsOf) -> bool:
-    """Return whether a cross account is liquidated: wallet plus unrealized P&L no longer exceeds maintenance.
-
-    Maintenance without the fee to close, all positions at their marks.
-    """
-    balance, maintenance = account.wallet, _ZERO
-    for symbol, position in account.positions.items():
-        if position.size:
-            terms = terms_of(symbol)
-            balance += position.unrealized(terms.mark_price)
-            value = notional(Category.LINEAR, position.size, terms.mark_price)
-            maintenance += maintenance_margin(value, terms.tiers, beyond_top=True)
-    return balance <= maintenance
+    """Return whether a cross account is liquidated: its maintenance margin rate has reached 100 %."""
+    return _standing(account, terms_of).is_lost
 
 
 def cross_liquidation_price(account: TradingAccount, position: Position, terms_of: TermsOf) -> Decimal | None:
-    """Return the mark price at which a cross account is lost if only this contract moves; None when none does."""
+    """Return the mark price at which a cross account is lost if only this contract moves; None when none does.
+
+    An estimate where orders stand in the contract: what they bind moves with its price as well.
+    """
     assert position.entry_price is not None
-    margin = account.wallet
-    for symbol, other in account.positions.items():
-        if other is not position and other.size:
-            terms = terms_of(symbol)
-            value = notional(Category.LINEAR, other.size, terms.mark_price)
-            margin += other.unrealized(terms.mark_price) - maintenance_margin(value, terms.tiers, beyond_top=True)
-    tiers = terms_of(position.symbol).tiers
-    return liquidation_price(Category.LINEAR, position.entry_price, position.size, margin, tiers)
+    now, terms = _standing(account, terms_of), terms_of(position.symbol)
+    others = [row for row in now.positions if row.symbol != position.symbol]
+    margin = account.wallet - now.haircut_loss - now.order_loss
+    margin += sum((row.unrealized - row.maintenance for row in others), _ZERO)
+    margin -= sum((row.maintenance for row in now.orders), _ZERO)
+    place = Category.LINEAR, position.entry_price, position.size, margin
+    # The fee to close is so much of the value, and part of what has to be kept.
+    unit = fee_to_close(Category.LINEAR, _ONE, position.size, position.leverage, terms.rates.taker)
+    fee_rate = unit / abs(position.size)
+    tiers = [
+        MaintenanceTier(tier.max_notional, tier.maintenance_margin_rate + fee_rate, tier.mm_deduction)
+        for tier in terms.tiers
+    ]
+    solve = liquidation_price_from_entry if terms.basis is MarginBasis.ENTRY else liquidation_price
+    return solve(*place, tiers)
+
+
+def _standing(account: TradingAccount, terms_of: TermsOf) -> cross.Standing:
+    positions, orders, basis = [], [], MarginBasis.MARK
+    for symbol, position in account.positions.items():
+        waiting = account.orders_of(symbol)
+        if not position.size and not waiting:
+            continue
+        terms = terms_of(symbol)
+        basis = terms.basis
+        if position.size:
+            positions.append(_holding(position, terms))
+        # Conditional orders bind nothing until they are triggered, and what only reduces binds nothing at all.
+        orders += [
+            cross.Resting(
+                symbol,
+                Category.LINEAR,
+                order.sign * order.leaves,
+                order.price,
+                terms.mark_price,
+                position.leverage,
+                terms.tiers,
+                terms.rates.taker,
+                _ONE,
+            )
+            for order in waiting
+            if order.is_working and not order.reduce_only and order.price is not None and order.leaves
+        ]
+    # The basis is that of the instant of the terms; an account without any has nothing to reckon on it.
+    return cross.standing(0, [cross.Balance(_COIN, account.wallet, _ONE, _RATIOS)], positions, orders, basis=basis)
+
+
+def _holding(position: Position, terms: Terms) -> cross.Holding:
+    assert position.entry_price is not None
+    return cross.Holding(
+        position.symbol,
+        Category.LINEAR,
+        position.size,
+        position.entry_price,
+        terms.mark_price,
+        position.leverage,
+        terms.tiers,
+        terms.rates.taker,
+        _ONE,
+    )

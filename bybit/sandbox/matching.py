@@ -1,4 +1,4 @@
-"""What prices do to orders and positions: fills, triggers, trailing stops, takeovers.
+"""What prices do to orders: fills, triggers, trailing stops.
 
 An order that waits fills whole, at its own price, once the book has passed it; a book that only touches it gives at
 most its best level. Where one price does several things to an account, stop losses come first. The last price acts
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bybit.rules.fees import Liquidity
 from bybit.sandbox.accounts import Position, TradingAccount
-from bybit.sandbox.margins import is_lost, standing
+from bybit.sandbox.margins import standing
 from bybit.sandbox.orders import PRICES, Order, Status
 from bybit.sandbox.path import Tick
 
@@ -39,20 +39,20 @@ class Matching:
         limit = order.price = book.band(order.side) if order.order_type == "Market" else order.price
         assert limit is not None
         if order.time_in_force == "PostOnly" and book.crosses(order.side, limit):
-            self._cancel(account, order, reason="EC_PostOnlyWillTakeLiquidity")
+            self.withdraw(account, order, reason="EC_PostOnlyWillTakeLiquidity")
             return
         wanted = self._fillable(account, order)
         fills = book.take(order.side, wanted, limit)
         if order.time_in_force == "FOK" and sum((qty for _, qty in fills), _ZERO) < order.qty:
-            self._cancel(account, order, reason="EC_NoEnoughQtyToFill")
+            self.withdraw(account, order, reason="EC_NoEnoughQtyToFill")
             return
         for price, qty in fills:
             self._fill(account, order, qty, price, Liquidity.TAKER)
         if order.leaves and order.time_in_force in ("IOC", "FOK"):
             reason = "EC_CancelForNoFullFill" if order.cum_qty else "EC_NoImmediateQtyToFill"
-            self._cancel(account, order, reason=reason)
+            self.withdraw(account, order, reason=reason)
         elif order.leaves and order.reduce_only and wanted == sum((qty for _, qty in fills), _ZERO):
-            self._cancel(account, order, cancel_type="CancelByReduceOnly")
+            self.withdraw(account, order, cancel_type="CancelByReduceOnly")
         elif fills:
             self._finish(account, order)
         else:
@@ -95,19 +95,6 @@ class Matching:
         if position is not None and position.active_price is not None and position.trail_extreme is None:
             yield position.active_price
 
-    def check_liquidations(self, symbol: str) -> None:
-        """Take over what the current mark price of a contract has ruined."""
-        for account in self._exchange.accounts:
-            position = account.positions.get(symbol)
-            if position is None or not position.size:
-                continue
-            if account.is_isolated:
-                limit, mark = position.liquidation_price, self._exchange.tick(symbol).mark
-                if limit is not None and (mark <= limit if position.size > 0 else mark >= limit):
-                    self._take_over(account, position)
-            elif is_lost(account, self._exchange.terms_of(account)):
-                self._liquidate_all(account)
-
     def reenter(self, account: TradingAccount, order: Order) -> None:
         """Let an amended order meet the market again; one that protects a position changes the position's price."""
         position = account.position(order.symbol)
@@ -128,7 +115,7 @@ class Matching:
             position.stop_loss = None
         elif order.create_type == "CreateByTrailingStop":
             position.trailing_stop = position.active_price = position.trail_extreme = None
-        self._cancel(account, order, cancel_type="CancelByUser")
+        self.withdraw(account, order, cancel_type="CancelByUser")
 
     def protect(self, account: TradingAccount, position: Position) -> None:
         """Make the position's stop orders those its take profit, stop loss and trailing stop ask for."""
@@ -151,7 +138,7 @@ class Matching:
                 order.qty = abs(position.size)
                 continue
             if order is not None:
-                self._cancel(account, order, cancel_type="CancelByTpSlTsClear")
+                self.withdraw(account, order, cancel_type="CancelByTpSlTsClear")
             if wanted is not None:
                 self._protect(account, position, kind, wanted, by)
 
@@ -219,7 +206,7 @@ class Matching:
             order.qty = abs(position.size)
         if order.reduce_only:
             if position.size * order.sign >= 0:
-                self._cancel(account, order, cancel_type="CancelByReduceOnly")
+                self.withdraw(account, order, cancel_type="CancelByReduceOnly")
                 return
         elif not self._is_affordable(account, order):
             order.close(Status.REJECTED, exchange.now_ms, reason="EC_Others")
@@ -233,7 +220,7 @@ class Matching:
         if order.price is None:
             order.price = exchange.book(order.symbol).best("Sell" if order.side == "Buy" else "Buy")
         # The order stands in the book by now, so that what it binds is counted.
-        return standing(account, exchange.terms_of(account)).available >= 0
+        return standing(account, exchange.terms_of(account)).may_open
 
     def _fill_waiting(self, account: TradingAccount, order: Order) -> None:
         book, price = self._exchange.book(order.symbol), order.price
@@ -245,7 +232,7 @@ class Matching:
         is_touched = book.best(other) == price
         self._fill(account, order, min(qty, book.first_size()) if is_touched else qty, price, Liquidity.MAKER)
         if order.leaves and order.reduce_only and not account.position(order.symbol).size * order.sign < 0:
-            self._cancel(account, order, cancel_type="CancelByReduceOnly")
+            self.withdraw(account, order, cancel_type="CancelByReduceOnly")
         else:
             self._finish(account, order)
 
@@ -256,8 +243,21 @@ class Matching:
         return min(order.leaves, abs(size)) if size * order.sign < 0 else _ZERO
 
     def _fill(self, account: TradingAccount, order: Order, qty: Decimal, price: Decimal, liquidity: Liquidity) -> None:
-        if not qty:
-            return
+        if qty:
+            self.book_fill(account, order, qty, price, liquidity)
+
+    def book_fill(
+        self,
+        account: TradingAccount,
+        order: Order,
+        qty: Decimal,
+        price: Decimal,
+        liquidity: Liquidity,
+        *,
+        exec_type: str = "Trade",
+        takeover_loss: Decimal | None = None,
+    ) -> None:
+        """Book a fill, tell it, and let the orders that protect the position follow; see ``TradingAccount.fill``."""
         exchange, symbol = self._exchange, order.symbol
         before = account.position(symbol).size
         row = account.fill(
@@ -267,8 +267,10 @@ class Matching:
             liquidity,
             exchange.tick(symbol).mark,
             exchange.now_ms,
-            exchange.tiers(symbol),
+            exchange.held_terms(symbol),
             seq=exchange.next_seq(),
+            exec_type=exec_type,
+            takeover_loss=takeover_loss,
         )
         order.status = Status.PARTIALLY_FILLED if order.cum_qty < order.qty else Status.FILLED
         account.drop_closed(order)
@@ -291,16 +293,17 @@ class Matching:
         if turned:
             for other in account.orders_of(order.symbol):
                 if other.reduce_only and other is not order and other.is_working:
-                    self._cancel(account, other, cancel_type="CancelByReduceOnly")
+                    self.withdraw(account, other, cancel_type="CancelByReduceOnly")
 
     def _finish(self, account: TradingAccount, order: Order) -> None:
         self._tell(account, order)
         self._exchange.tell_position(account, order.symbol)
         self._exchange.tell_wallet(account)
 
-    def _cancel(
+    def withdraw(
         self, account: TradingAccount, order: Order, *, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError"
     ) -> None:
+        """Take an order out of the market for a reason of the venue's."""
         was_untriggered = order.status is Status.UNTRIGGERED
         status = Status.DEACTIVATED if was_untriggered else Status.CANCELLED
         order.close(status, self._exchange.now_ms, cancel_type=cancel_type, reason=reason)
@@ -314,68 +317,6 @@ class Matching:
 
     def _tell(self, account: TradingAccount, order: Order) -> None:
         self._exchange.tell(account, "order", [{**order.row(), "category": "linear"}])
-
-    def _take_over(self, account: TradingAccount, position: Position) -> None:
-        # Isolated: the whole position at its bankruptcy price, so that exactly its margin is lost.
-        self._cancel_before_liquidation(account, position.symbol)
-        tick_size = self._exchange.instrument(position.symbol).tick_size
-        price = account.takeover_price(position, tick_size)
-        self._close_by_venue(account, position, price, position.margin)
-
-    def _liquidate_all(self, account: TradingAccount) -> None:
-        # Cross: every position at its mark, a taker fee on each; the wallet ends at 0 or above.
-        held = [position for position in account.positions.values() if position.size]
-        for symbol in list(account.open_orders):
-            self._cancel_before_liquidation(account, symbol)
-        for position in held:
-            self._close_by_venue(account, position, self._exchange.tick(position.symbol).mark, None)
-        account.cover_shortfall(self._exchange.now_ms)
-        self._exchange.tell_wallet(account)
-
-    def _cancel_before_liquidation(self, account: TradingAccount, symbol: str) -> None:
-        for order in account.orders_of(symbol):
-            self._cancel(account, order, cancel_type="CancelByPrepareLiq")
-
-    def _close_by_venue(
-        self, account: TradingAccount, position: Position, price: Decimal, loss: Decimal | None
-    ) -> None:
-        exchange, symbol = self._exchange, position.symbol
-        order = Order(
-            order_id=exchange.next_id(),
-            link_id="",
-            symbol=symbol,
-            side="Sell" if position.size > 0 else "Buy",
-            order_type="Market",
-            qty=abs(position.size),
-            price=price,
-            time_in_force="IOC",
-            reduce_only=True,
-            close_on_trigger=False,
-            created_ms=exchange.now_ms,
-            updated_ms=exchange.now_ms,
-            status=Status.NEW,
-            last_on_created=exchange.tick(symbol).last,
-            create_type="CreateByTakeOver_PassThrough",
-        )
-        before = position.size
-        account.add_order(order)
-        row = account.fill(
-            order,
-            order.qty,
-            price,
-            Liquidity.TAKER,
-            exchange.tick(symbol).mark,
-            exchange.now_ms,
-            exchange.tiers(symbol),
-            seq=exchange.next_seq(),
-            exec_type="BustTrade",
-            takeover_loss=loss,
-        )
-        order.status = Status.FILLED
-        account.drop_closed(order)
-        exchange.tell(account, "execution", [{**row, "category": "linear"}])
-        self._after_size(account, order, before)
-        self._finish(account, order)
 
 
 def _urgency(order: Order) -> int:

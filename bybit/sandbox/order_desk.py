@@ -7,6 +7,7 @@ from typing import Any
 
 from bybit.rules.candles import Category
 from bybit.rules.errors import NotEstablished
+from bybit.rules.fees import Liquidity
 from bybit.rules.instruments import Instrument, OrderProblem, check_leverage, check_order
 from bybit.rules.positions import notional
 from bybit.sandbox.accounts import TradingAccount
@@ -165,7 +166,10 @@ class OrderDesk:
             raise Refusal(10001, "Not supported symbols")
         instrument = self._exchange.instrument(query.required_symbol())
         try:
-            account.rates(instrument.symbol, self._exchange.now_ms)
+            rates = account.rates(instrument.symbol, self._exchange.now_ms)
+            # An order may turn out as either.
+            for liquidity in Liquidity:
+                rates.rate(liquidity)
         except NotEstablished as error:
             raise Refusal(10001, f"not served: {error}") from error
         return instrument
@@ -235,7 +239,7 @@ class OrderDesk:
         del account.open_orders[symbol][order.order_id]
         without = standing(account, exchange.terms_of(account))
         account.open_orders[symbol][order.order_id] = order
-        if now.available < 0 and now.order_initial > without.order_initial:
+        if not now.may_open and now.order_initial > without.order_initial:
             raise Refusal(110007, "ab not enough for new order")
 
 

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from bybit.rules import cross
 from bybit.rules.liquidation import round_to_tick_against_holder
 from bybit.rules.positions import break_even_price
 from bybit.sandbox.accounts import TradingAccount
@@ -27,9 +28,10 @@ def position_row(exchange: "Exchange", account: TradingAccount, symbol: str) -> 
         price = position.liquidation_price
         if not account.is_isolated:
             price = cross_liquidation_price(account, position, exchange.terms_of(account))
-        tick_size = exchange.instrument(symbol).tick_size
+            if price is not None:
+                price = round_to_tick_against_holder(price, position.size, exchange.instrument(symbol).tick_size)
         if price is not None and price > 0:
-            liquidation = decimal_text(round_to_tick_against_holder(price, position.size, tick_size))
+            liquidation = decimal_text(price)
         even = number_text(break_even_price(position.entry_price, position.size, position.realized, terms.rates.taker))
     return {
         "positionIdx": 0,
@@ -42,7 +44,7 @@ def position_row(exchange: "Exchange", account: TradingAccount, symbol: str) -> 
         "positionValue": number_text(abs(position.size) * position.entry_price) if position.entry_price else "",
         "tradeMode": 0,
         "autoAddMargin": 0,
-        "positionStatus": "Normal",
+        "positionStatus": position.status,
         "leverage": decimal_text(position.leverage),
         "markPrice": decimal_text(terms.mark_price),
         "liqPrice": liquidation,
@@ -75,18 +77,7 @@ def position_row(exchange: "Exchange", account: TradingAccount, symbol: str) -> 
 def wallet_row(exchange: "Exchange", account: TradingAccount) -> dict[str, Any]:
     """Return the wallet; one USDT counts as one US dollar, and USDT is the only coin."""
     now = standing(account, exchange.terms_of(account))
-    equity = now.margin_balance
-    initial = now.position_initial + now.order_initial
-    rates = ["", ""]
-    if not account.is_isolated:
-        # Without anything to stand on a rate means nothing; the venue's own reply then is not known.
-        rates = [_share(initial, equity), _share(now.position_maintenance, equity)]
-    across = "" if account.is_isolated else None
-
-    def total(amount: Decimal) -> str:
-        # Figures of the whole account mean nothing where each position stands alone.
-        return number_text(amount) if across is None else across
-
+    equity = now.equity
     coin = {
         "coin": "USDT",
         "equity": number_text(equity),
@@ -113,22 +104,27 @@ def wallet_row(exchange: "Exchange", account: TradingAccount) -> dict[str, Any]:
     return {
         "accountType": "UNIFIED",
         "accountLTV": "",
-        "accountIMRate": rates[0],
-        "accountIMRateByMp": rates[0],
-        "accountMMRate": rates[1],
-        "accountMMRateByMp": rates[1],
         "totalEquity": number_text(equity),
         "totalWalletBalance": number_text(now.wallet),
-        "totalMarginBalance": total(now.margin_balance),
-        "totalAvailableBalance": total(max(now.available, Decimal(0))),
         "totalPerpUPL": number_text(now.unrealized),
-        "totalInitialMargin": total(initial),
-        "totalInitialMarginByMp": total(initial),
-        "totalMaintenanceMargin": total(now.position_maintenance),
-        "totalMaintenanceMarginByMp": total(now.position_maintenance),
+        **_across(now.across),
         "coin": [coin],
     }
 
 
-def _share(part: Decimal, whole: Decimal) -> str:
-    return "0" if not part else number_text(part / whole) if whole > 0 else ""
+def _across(account: cross.Standing | None) -> dict[str, str]:
+    """Return the figures of the whole account; they mean nothing where each position stands alone."""
+    names = ("accountIMRate", "accountMMRate", "totalInitialMargin", "totalMaintenanceMargin")
+    if account is None:
+        alone = (*names, *(f"{name}ByMp" for name in names), "totalMarginBalance", "totalAvailableBalance")
+        return dict.fromkeys(alone, "")
+    rates = (account.initial_margin_rate, account.maintenance_margin_rate)
+    # With nothing to stand on a rate means nothing; the venue's own reply then is not known.
+    told = [number_text(rate) if rate.is_finite() else "" for rate in rates]
+    told += [number_text(margin) for margin in (account.initial, account.maintenance)]
+    return {
+        **dict(zip(names, told, strict=True)),
+        **{f"{name}ByMp": text for name, text in zip(names, told, strict=True)},
+        "totalMarginBalance": number_text(account.margin_balance),
+        "totalAvailableBalance": number_text(max(account.available, Decimal(0))),
+    }

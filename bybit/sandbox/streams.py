@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bybit.sandbox.accounts import TAKEN_OVER
 from bybit.sandbox.clock import Clock
 from bybit.sandbox.endpoints import Endpoint
 from bybit.sandbox.exchange import AccountEvent, Exchange
@@ -25,7 +26,6 @@ _NEW_SPAN_MS = 300_000
 _PUBLIC_CONNECTIONS = 1_000
 _SILENCE_MS = 600_000
 _ACTIVE_TIME = re.compile(r"(\d{1,4})([sm])")
-_LIQUIDATION = "BustTrade"
 
 
 class Streams:
@@ -123,7 +123,7 @@ class Streams:
             connection.tell(event)
         if event.topic == "execution":
             for row in event.rows:
-                if row["execType"] == _LIQUIDATION:
+                if row["execType"] == TAKEN_OVER or row["createType"] == "CreateByLiq":
                     for public in self._public[row["category"]]:
                         public.liquidated(row)
 

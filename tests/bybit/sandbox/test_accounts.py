@@ -128,7 +128,7 @@ def test_an_isolated_position_is_taken_over_at_its_bankruptcy_price_and_loses_it
     desk.advance(MINUTE)
     assert desk.position()["size"] == "0"
     fill = desk.rows("execution/list", **BTC)[0]
-    assert (fill["execType"], fill["execPrice"], fill["execFee"]) == ("BustTrade", "45000.09", "0")
+    assert (fill["execType"], fill["execPrice"], fill["execFee"]) == ("BustTrade", "45000.1", "0")
     row = desk.rows("account/transaction-log")[0]
     assert (row["type"], row["cashFlow"], row["change"]) == ("LIQUIDATION", "-500.001", "-500.001")
     assert D(desk.wallet()["totalWalletBalance"]) == before - D("500.001")
