@@ -16,11 +16,11 @@ import pandas as pd
 from prefect import task
 
 from bybit.backtest.engine import ENGINE_VERSION, BacktestEngine, BacktestResult, MarketData
-from bybit.backtest.portfolio import combine
 from bybit.backtest.slippage import Slippage
 from bybit.rules.availability import is_closed
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, PerpflowError
+from bybit.rules.fee_tiers import VolumeTiers
 from bybit.rules.fees import FeeSchedule
 from bybit.store.runs import RunRecord
 from bybit.strategies import Strategy, build
@@ -140,7 +140,7 @@ def _simulate(
     terms = case.terms
     engine = BacktestEngine(
         strategy,
-        terms.initial_capital / len(markets),
+        terms.initial_capital,
         leverage=terms.leverage,
         fee_schedule=schedule,
         tier=table_tier(case.tier),
@@ -148,8 +148,11 @@ def _simulate(
         margin_mode=terms.margin_mode,
         mark_policy=terms.mark_policy,
         funding_policy=terms.funding_policy,
+        liquidation=terms.liquidation,
+        participation_rate=terms.participation_rate,
+        tier_by_volume=VolumeTiers.builtin() if terms.tier_by_volume else None,
     )
-    return combine([engine.run(market, case.span.period) for market in markets])
+    return engine.run(markets, case.span.period)
 
 
 def _fee_bounds(

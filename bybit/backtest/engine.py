@@ -1,79 +1,59 @@
-"""The simulation's front door: one strategy on one symbol over one period, under the venue's rules of that day."""
+"""The simulation's front door: one strategy, one account over one symbol or several, under the rules of that day."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bybit.backtest.errors import UnusableData
-from bybit.backtest.kernel import FILLS_A_CANDLE, LOGS_FULL, MARK_MISSING, Candles, Decisions, Settlements, simulate
-from bybit.backtest.market import MarketData, MarkPolicy, Prepared, prepare
-from bybit.backtest.position import (
+from bybit.backtest import assumptions
+from bybit.backtest.costs import CostBreakdown, costs_by_symbol, sum_of_costs
+from bybit.backtest.decisions import orders
+from bybit.backtest.funding import check_known, check_settled, without_funding
+from bybit.backtest.market import MarketData, MarkPolicy, prepare
+from bybit.backtest.metrics import DAY_MS
+from bybit.backtest.portfolio import (
+    Portfolio,
+    backing_words,
+    check_markets,
+    checked_allocations,
+    flat_decisions,
+    portfolio,
+)
+from bybit.backtest.records import (
     CROSSED,
-    ENTRY,
-    FILL_COLUMNS,
-    FUNDING,
-    FUNDING_COLUMNS,
-    GROSS,
-    HELD,
-    LIQUIDATION_COLUMNS,
-    LIQUIDATION_LOSS,
-    LIQUIDATION_PRICE,
-    LOTS,
-    MAKER_FEES,
-    MARGIN,
-    MARK_OF_CANDLE,
     N_FILLS,
     N_LIQUIDATIONS,
     N_REJECTED,
-    N_SETTLED,
-    N_TRADES,
-    REFERENCE,
-    REJECTION_COLUMNS,
-    SLIPPAGE,
-    TAKER_FEES,
-    TRADE_CANDLE,
-    TRADE_COLUMNS,
-    TRADE_TIME,
+    PARTIAL,
     UNFILLED,
-    FeeEras,
-    Ladder,
-    Logs,
-    Terms,
+    Contracts,
+    Inputs,
+    Rules,
 )
-from bybit.backtest.result import (
-    BacktestResult,
-    CostBreakdown,
-    account_metrics,
-    fills_frame,
-    funding_frame,
-    liquidations_frame,
-    open_positions_frame,
-    rejections_frame,
-    trades_frame,
-)
+from bybit.backtest.refusals import check_outcome
+from bybit.backtest.result import BacktestResult
+from bybit.backtest.simulation import Outcome, run_simulation
 from bybit.backtest.slippage import Slippage
-from bybit.backtest.terms import contract_terms, fee_eras, margin_ladder
+from bybit.backtest.tables import Tables, account_metrics
+from bybit.backtest.terms import contract_arrays, dated_ladder, fee_arrays, ladder_arrays
 from bybit.rules.candles import Category
-from bybit.rules.errors import InvalidInput, NotEstablished
+from bybit.rules.errors import InvalidInput
+from bybit.rules.fee_tiers import VolumeTiers
 from bybit.rules.fees import FeeSchedule
-from bybit.rules.periods import Period, utc
-from bybit.strategies.protocol import DAY_MS, Signals, Strategy
+from bybit.rules.liquidation import MARK_BASED_FROM
+from bybit.rules.periods import Period, to_ms
+from bybit.strategies.protocol import Strategy
 
 __all__ = ["ENGINE_VERSION", "BacktestEngine", "BacktestResult", "CostBreakdown", "MarketData", "Slippage"]
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Raised by every change after which the same input may give another result."""
 
 FundingPolicy = Literal["recorded", "zero"]
 MarginMode = Literal["isolated", "cross"]
 LiquidationProcess = Literal["step_down", "takeover"]
-Floats = NDArray[np.float64]
-
-# Rows of the logs at first; a run that needs more is made again with four times as many.
-_LOG_ROWS = 4096
 
 
 class BacktestEngine:
@@ -82,9 +62,9 @@ class BacktestEngine:
     Parameters
     ----------
     strategy : Strategy
-        Decides the target exposure at each close.
+        Decides the target exposure at each close, of every symbol by itself.
     initial_capital : float
-        Cash at the start, settle coin.
+        Cash of the account at the start, settle coin.
     leverage : float
         Leverage set on the venue, 1 or more. No default: it decides what is liquidated.
     fee_schedule, tier : FeeSchedule, str
@@ -104,7 +84,10 @@ class BacktestEngine:
     liquidation : {"step_down", "takeover"}
         ``step_down``: tier by tier, as the venue does. ``takeover``: the whole position at its bankruptcy price.
     participation_rate : float or None
-        Largest share of a candle's volume that an order fills, in (0, 1]; the rest waits. None: no limit.
+        Largest share of a candle's volume that an order fills, in (0, 1]; the rest waits. None: no limit, but of
+        ``Slippage.volume_share`` the whole volume.
+    tier_by_volume : VolumeTiers or None
+        The tiers to which the account's own 30-day volume lifts it; ``tier`` is then the lowest it has.
     backing : Series or float or None
         Collateral value of other coins, settle coin with the haircut applied: constant, or by time from which it
         holds. Cross margin only.
@@ -130,10 +113,11 @@ class BacktestEngine:
         category: Category = Category.LINEAR,
         liquidation: LiquidationProcess = "step_down",
         participation_rate: float | None = None,
+        tier_by_volume: VolumeTiers | None = None,
         backing: "pd.Series[float] | float | None" = None,
     ) -> None:
-        if category is not Category.LINEAR:
-            raise InvalidInput(f"category {category} cannot be back-tested: only linear contracts can")
+        if category is Category.SPOT:
+            raise InvalidInput("category spot cannot be back-tested: only linear and inverse contracts can")
         if not 0.0 < initial_capital < math.inf:
             raise InvalidInput(f"initial_capital is {initial_capital}: expected a finite amount above zero")
         if not 1.0 <= leverage < math.inf:
@@ -148,267 +132,185 @@ class BacktestEngine:
                 raise InvalidInput(f"{name} is {value!r}: use {', '.join(known[:-1])} or {known[-1]}")
         if participation_rate is not None and not 0.0 < participation_rate <= 1.0:
             raise InvalidInput(f"participation_rate is {participation_rate}: expected a share in (0, 1], or None")
-        if margin_mode == "cross" or participation_rate is not None or backing is not None or slippage.rate is None:
-            raise InvalidInput("cross margin, participation, backing and recorded quotes wait for the next kernel")
+        if backing is not None and margin_mode != "cross":
+            raise InvalidInput("backing counts in cross margin only: ask for margin_mode='cross', or leave it out")
         self.strategy = strategy
         self.initial_capital = float(initial_capital)
         self.leverage = float(leverage)
         self.fee_schedule = fee_schedule
         self.tier = tier
         self.slippage = slippage
-        self.slippage_rate = slippage.rate
+        self.margin_mode: MarginMode = margin_mode
         self.mark_policy: MarkPolicy = mark_policy
         self.funding_policy: FundingPolicy = funding_policy
         self.category = category
+        self.liquidation: LiquidationProcess = liquidation
+        self.participation_rate = participation_rate
+        self.tier_by_volume = tier_by_volume
+        self.backing = backing
 
-    def run(self, market: MarketData, period: Period) -> BacktestResult:
-        """Trade ``market`` over ``period``; candles before it serve as warm-up only.
+    def run(
+        self,
+        market: MarketData | Sequence[MarketData],
+        period: Period,
+        allocations: Mapping[str, float] | None = None,
+    ) -> BacktestResult:
+        """Trade one account over ``market`` in ``period``; candles before it serve as warm-up only.
 
         The strategy sees ``strategy.warmup`` candles before the period and no more, so that a longer history changes
-        nothing. A position that is still open at the end is valued at the last mark and is no trade yet.
+        nothing. A symbol that is listed in the period starts at its first candle. A position that is still open at the
+        end is valued at the last mark and is no trade yet.
+
+        Parameters
+        ----------
+        market : MarketData or sequence of MarketData
+            One symbol or several, with candles of one length and one settle coin.
+        period : Period
+            What is traded.
+        allocations : mapping of str to float, or None
+            Share of account equity that an exposure of 1 stands for, by symbol; at most 1 in total. None: equal.
 
         Raises
         ------
         NotEstablished
-            When a fee rate, a mark price for a held position, or funding is not known and no fallback was asked for.
+            When a fee rate, a mark price for a held position, a quote, or funding is not known and no fallback was
+            asked for.
         UnusableData
             When candles are absent or none, or the strategy returned something that cannot be traded.
         InvalidInput
-            When instrument, ladder or leverage do not fit together.
+            When instruments, ladders, leverage or markets do not fit together.
         """
-        _check_market(market)
-        ladder = margin_ladder(market.symbol, market.risk_tiers)
-        eras = fee_eras(self.fee_schedule, self.category, self.tier, period, market.symbol)
-        terms, unknown = contract_terms(market.instrument, market.risk_tiers, self.leverage, self.slippage_rate)
-        prepared = prepare(market, period, self.strategy.warmup(market.interval), self.mark_policy)
-        recorded = Settlements(*prepared.settlements)
-        if self.funding_policy == "zero":
-            recorded = Settlements(recorded.time_ms[:0], recorded.rate[:0], recorded.mark[:0])
-        elif not len(recorded.time_ms):
-            raise NotEstablished(
-                f"no funding of {market.symbol} is known at all: fetch it, or ask for funding_policy='zero' by name"
+        markets = (market,) if isinstance(market, MarketData) else tuple(market)
+        check_markets(markets, self.category)
+        shares = checked_allocations(markets, allocations)
+        symbols = [one.symbol for one in markets]
+        dated = [dated_ladder(one.symbol, one.risk_tiers, period) for one in markets]
+        contracts = contract_arrays([one.instrument for one in markets], dated, self.leverage, shares)
+        fees = fee_arrays(self.fee_schedule, self.category, self.tier, period, symbols, self.tier_by_volume)
+        rules = self._rules()
+        parts = [
+            prepare(
+                one,
+                period,
+                self.strategy.warmup(one.interval),
+                self.mark_policy,
+                with_volume=rules.impact > 0.0 or math.isfinite(rules.participation),
+                with_quotes=self.slippage.kind == "quotes",
             )
-        decisions = _decisions(self.strategy.signals(prepared.view), prepared)
-        equity = np.empty(len(prepared.candles.open_ms))
-        state, counts, ruined, logs = self._simulate(market, prepared, decisions, recorded, terms, ladder, eras, equity)
+            for one in markets
+        ]
+        book = portfolio(parts)
         if self.funding_policy == "recorded":
-            _check_settled(market, prepared, logs.fills, logs.liquidations, recorded)
-        assumptions = self._assumptions(market, period, prepared, counts, unknown)
-        return self._result(market, period, prepared, state, counts, ruined, logs, equity, assumptions)
+            for part in parts:
+                check_known(part.symbol, part.settlements)
+        settlements = book.settlements if self.funding_policy == "recorded" else without_funding(book.settlements)
+        decided = flat_decisions([orders(self.strategy.signals(part.view), part) for part in parts])
+        inputs = Inputs(book.candles, decided, settlements, contracts, ladder_arrays(dated), fees, rules)
+        outcome = run_simulation(book.step_ms, inputs, self.initial_capital, book.backing(self.backing))
+        check_outcome(outcome, book, self.slippage)
+        if self.funding_policy == "recorded":
+            for s, part in enumerate(parts):
+                rows = [log[log[:, 0] == s] for log in (outcome.logs.fills, outcome.logs.liquidations)]
+                check_settled(part.symbol, int(part.close_ms[-1]), part.settlements.time_ms, *rows)
+        assumed = {
+            **assumptions.of_run(book, outcome, mark_policy=self.mark_policy, funding_policy=self.funding_policy),
+            **assumptions.of_rules(period, outcome, cross=rules.cross, quotes=self.slippage.kind == "quotes"),
+            **assumptions.of_data(book, period, dated, self.leverage),
+            **assumptions.of_fees(
+                self.fee_schedule, self.category, self.tier, period, symbols, self.tier_by_volume
+            ),
+        }  # fmt: skip
+        return self._result(book, period, contracts, outcome, assumed, self._provenance(book, period, shares))
 
-    def _simulate(
-        self,
-        market: MarketData,
-        prepared: Prepared,
-        decisions: Decisions,
-        settlements: Settlements,
-        terms: Terms,
-        ladder: Ladder,
-        eras: FeeEras,
-        equity: Floats,
-    ) -> tuple[Floats, NDArray[np.int64], int, Logs]:
-        n_rows = min(_LOG_ROWS, FILLS_A_CANDLE * (len(equity) + 1))
-        while True:
-            logs = _logs(n_rows, len(settlements.time_ms))
-            status, where, state, counts, ruined = simulate(
-                Candles(**{name: getattr(prepared.candles, name) for name in Candles._fields}),
-                decisions,
-                settlements,
-                terms,
-                ladder,
-                eras,
-                self.initial_capital,
-                self.mark_policy == "last",
-                equity,
-                logs,
-            )
-            if status != LOGS_FULL:
-                break
-            n_rows *= 4
-        if status == MARK_MISSING:
-            at = utc(int(settlements.time_ms[where])).isoformat()
-            raise NotEstablished(
-                f"{market.symbol} is held at the settlement of {at} but no mark candle opens at that instant: give "
-                "mark candles that do, or ask for mark_policy='last' by name"
-            )
-        sizes = (counts[N_FILLS], counts[N_TRADES], counts[N_SETTLED], counts[N_LIQUIDATIONS], counts[N_REJECTED])
-        return state, counts, int(ruined), Logs(*(log[:n].copy() for log, n in zip(logs, sizes, strict=True)))
+    def _rules(self) -> Rules:
+        participation = math.inf if self.participation_rate is None else self.participation_rate
+        return Rules(
+            cross=self.margin_mode == "cross",
+            inverse=self.category is Category.INVERSE,
+            step_down=self.liquidation == "step_down",
+            tick_rounding=True,
+            mark_based_from_ms=to_ms(MARK_BASED_FROM),
+            slippage_rate=self.slippage.rate or 0.0,
+            impact=self.slippage.impact,
+            # An order larger than what was traded has no price in this model.
+            participation=min(participation, 1.0) if self.slippage.kind == "volume_share" else participation,
+            last_for_mark=self.mark_policy == "last",
+        )
 
     def _result(
         self,
-        market: MarketData,
+        book: Portfolio,
         period: Period,
-        prepared: Prepared,
-        state: Floats,
-        counts: NDArray[np.int64],
-        ruined: int,
-        logs: Logs,
-        equity: Floats,
-        assumptions: dict[str, int | str],
+        contracts: Contracts,
+        outcome: Outcome,
+        assumed: dict[str, int | str],
+        provenance: dict[str, Any],
     ) -> BacktestResult:
-        candles = prepared.candles
-        held, mark = state[LOTS] * float(market.instrument.qty_step), candles.mark_close[-1]
-        open_pnl = held * (mark - state[REFERENCE]) if held else 0.0
-        still_open = [state[TRADE_TIME], state[TRADE_CANDLE], held, state[ENTRY], mark, held * (mark - state[ENTRY])]
-        rows = np.array([[*still_open, state[MARGIN], state[LIQUIDATION_PRICE]]])[: int(held != 0.0)]
-        tables = {
-            "fills": fills_frame(market.symbol, logs.fills),
-            "trades": trades_frame(market.symbol, logs.trades),
-            "open_positions": open_positions_frame(market.symbol, rows),
-        }
-        days = (period.end_ms - period.start_ms) / DAY_MS
-        costs = CostBreakdown(
-            gross=float(state[GROSS] + open_pnl),
-            maker_fees=float(state[MAKER_FEES]),
-            taker_fees=float(state[TAKER_FEES]),
-            funding=0.0 - float(state[FUNDING]),
-            slippage=float(state[SLIPPAGE]),
-            liquidation_loss=float(state[LIQUIDATION_LOSS]),
-            net=float(equity[-1] - self.initial_capital),
-        )
+        inverse, counts = self.category is Category.INVERSE, outcome.counts
+        equity = book.at_closes(outcome.equity, self.initial_capital)
+        tables = Tables(book, outcome.logs, outcome.positions, contracts.qty_step, inverse=inverse)
+        shown = {"fills": tables.fills(), "trades": tables.trades(), "open_positions": tables.open_positions()}
+        by_symbol = costs_by_symbol(book.symbols, outcome.positions, contracts.qty_step, inverse=inverse)
+        costs = replace(sum_of_costs(by_symbol.values()), net=float(equity[-1] - self.initial_capital))
         return BacktestResult(
-            symbols=(market.symbol,),
+            symbols=book.symbols,
             period=period,
-            **tables,
-            funding=funding_frame(market.symbol, logs.funding),
-            liquidations=liquidations_frame(market.symbol, logs.liquidations),
-            rejections=rejections_frame(market.symbol, logs.rejections),
+            **shown,
+            funding=tables.funding(),
+            liquidations=tables.liquidations(),
+            rejections=tables.rejections(),
             equity=equity,
-            equity_time_ms=candles.close_ms.copy(),
+            equity_time_ms=book.close_ms.copy(),
             initial_capital=self.initial_capital,
             costs=costs,
-            costs_by_symbol={market.symbol: costs},
+            costs_by_symbol=by_symbol,
             metrics={
                 **account_metrics(
-                    candles.close_ms,
+                    book.close_ms,
                     equity,
                     self.initial_capital,
-                    days,
-                    **tables,
+                    (period.end_ms - period.start_ms) / DAY_MS,
+                    **shown,
                     n_liquidations=int(counts[N_LIQUIDATIONS]),
+                    inverse=inverse,
                 ),
                 "n_fills": int(counts[N_FILLS]),
                 "n_rejected_orders": int(counts[N_REJECTED]),
                 "n_limits_crossed": int(counts[CROSSED]),
                 "n_limits_unfilled": int(counts[UNFILLED]),
-                "ruined": int(ruined >= 0),
+                "n_partial_fills": int(counts[PARTIAL]),
+                "ruined": int(outcome.ruined >= 0),
             },
-            assumptions=assumptions,
+            assumptions=assumed,
             rejected_orders=int(counts[N_REJECTED]),
-            ruined=ruined >= 0,
-            provenance=self._provenance(market, period, prepared),
+            ruined=outcome.ruined >= 0,
+            provenance=provenance,
         )
 
-    def _assumptions(
-        self,
-        market: MarketData,
-        period: Period,
-        prepared: Prepared,
-        counts: NDArray[np.int64],
-        unknown: tuple[str, ...],
-    ) -> dict[str, int | str]:
-        found: dict[str, int | str] = {}
-        n_held = int(counts[HELD])
-        if prepared.mark_is_coarser:
-            found["held_candles_with_a_longer_mark_candle"] = n_held
-        if self.mark_policy == "last":
-            found["held_candles_with_last_price_as_mark"] = n_held
-            found["settlements_at_the_worse_last_price"] = int(counts[MARK_OF_CANDLE])
-        if self.funding_policy == "zero":
-            found["held_candles_without_funding"] = n_held
-        if prepared.n_absent:
-            found["absent_candles_in_allowed_gaps"] = prepared.n_absent
-        if prepared.n_warmup_absent:
-            found["warmup_candles_not_there"] = prepared.n_warmup_absent
-        if uncertain := self.fee_schedule.uncertain(period):
-            found["fees_not_established_to_the_day"] = ", ".join(map(str, uncertain))
-        if not period.start <= market.instrument.as_of < period.end:
-            found["contract_rules_of"] = f"{market.instrument.as_of:%Y-%m-%d}"
-        if not period.start <= market.risk_tiers[0].as_of < period.end:
-            found["margin_ladder_of"] = f"{market.risk_tiers[0].as_of:%Y-%m-%d}"
-        if unknown:
-            found["limits_not_known"] = ", ".join(unknown)
-        return found
-
-    def _provenance(self, market: MarketData, period: Period, prepared: Prepared) -> dict[str, Any]:
+    def _provenance(self, book: Portfolio, period: Period, shares: dict[str, float]) -> dict[str, Any]:
+        first = book.parts[0].market
+        detail = first.detail_interval if first.detail is not None else None
         return {
             "engine_version": ENGINE_VERSION,
             "strategy": self.strategy.name,
             "params": self.strategy.describe(),
-            "symbol": market.symbol,
-            "interval": market.interval.value,
+            "category": self.category.value,
+            "symbols": list(book.symbols),
+            "allocations": shares,
+            "interval": first.interval.value,
+            "detail_interval": None if detail is None else detail.value,
             "period": str(period),
             "initial_capital": self.initial_capital,
             "leverage": self.leverage,
+            "margin_mode": self.margin_mode,
+            "liquidation": self.liquidation,
             "tier": self.tier,
-            "margin_mode": "isolated",
+            "tier_by_volume": None if self.tier_by_volume is None else str(self.tier_by_volume),
             "slippage": str(self.slippage),
-            "participation_rate": None,
-            "liquidation": "takeover",
+            "participation_rate": self.participation_rate,
+            "backing": backing_words(self.backing),
             "mark_policy": self.mark_policy,
             "funding_policy": self.funding_policy,
             "fee_schedule_version": self.fee_schedule.version,
-            "data_version": prepared.data_version,
+            "data_versions": {part.symbol: part.data_version for part in book.parts},
         }
-
-
-def _check_market(market: MarketData) -> None:
-    if market.instrument.symbol != market.symbol or market.instrument.category is not Category.LINEAR:
-        raise InvalidInput(
-            f"the instrument is {market.instrument.category} {market.instrument.symbol}, the candles are linear "
-            f"{market.symbol}: give that contract's rules"
-        )
-
-
-def _logs(n_rows: int, n_settlements: int) -> Logs:
-    # One rejection or liquidation a candle at most, fewer than the fills that a candle may have.
-    return Logs(
-        fills=np.empty((n_rows, len(FILL_COLUMNS))),
-        trades=np.empty((n_rows, len(TRADE_COLUMNS))),
-        funding=np.empty((n_settlements, len(FUNDING_COLUMNS))),
-        liquidations=np.empty((n_rows, len(LIQUIDATION_COLUMNS))),
-        rejections=np.empty((n_rows, len(REJECTION_COLUMNS))),
-    )
-
-
-def _decisions(signals: Signals, prepared: Prepared) -> Decisions:
-    # What was decided at a close is known to the candle after it; the first candle knows the last warm-up close.
-    view, n_before = prepared.view, prepared.n_before
-    nothing = np.full(len(view), math.nan)
-    given = {
-        "target": signals.target,
-        "limit": nothing if signals.limit_price is None else signals.limit_price,
-        "stop": nothing if signals.stop_price is None else signals.stop_price,
-        "close": view.close,
-    }
-    shifted = {}
-    for name, array in given.items():
-        values = np.asarray(array, dtype=np.float64)
-        if values.shape != (len(view),):
-            raise UnusableData(f"the strategy's {name} has shape {values.shape}, expected ({len(view)},)")
-        if np.isinf(values).any() or (name != "target" and (values <= 0.0).any()):
-            raise UnusableData(f"the strategy's {name} holds infinite or negative values: use NaN for none")
-        shifted[name] = np.concatenate([[math.nan], values])[n_before:-1]
-    return Decisions(**shifted)
-
-
-def _check_settled(
-    market: MarketData, prepared: Prepared, fills: Floats, liquidations: Floats, settlements: Settlements
-) -> None:
-    """Refuse a position held for more than a day without a settlement: funding is missing there, not zero."""
-    times = np.concatenate([[-np.inf], settlements.time_ms.astype(np.float64), [np.inf]])
-    silent = np.flatnonzero(np.diff(times) > DAY_MS)
-    held = np.concatenate([fills[:, [0, 1, 9]], np.column_stack([liquidations[:, :2], np.zeros(len(liquidations))])])
-    held = held[np.argsort(held[:, 0], kind="stable")]
-    # Adding and reducing do not interrupt a holding: it lasts from a flat account to the next.
-    changes = np.flatnonzero(np.diff(held[:, 2] != 0.0, prepend=False))
-    bounds = np.append(held[changes, 1], float(prepared.candles.close_ms[-1]))
-    starts, ends = bounds[0 : len(changes) : 2], bounds[1 : len(changes) + 1 : 2]
-    for k in silent:
-        both = np.minimum(ends, times[k + 1]) - np.maximum(starts, times[k])
-        if len(both) and both.max() > DAY_MS:
-            start = max(starts[both.argmax()], times[k])
-            raise NotEstablished(
-                f"{market.symbol} is held for more than a day from {utc(int(start)).isoformat()} without a settlement: "
-                "fetch the funding of that time, or ask for funding_policy='zero' by name"
-            )

@@ -9,18 +9,20 @@ import pandas as pd
 
 from bybit.backtest.detail import Detail, detail_rows
 from bybit.backtest.errors import UnusableData
-from bybit.backtest.frames import PRICES, Floats, Integers, candle_columns, column, digest, index_ms, open_times
+from bybit.backtest.frames import PRICES, Floats, Integers, candle_columns, column, digest, open_times
+from bybit.backtest.funding import SymbolSettlements, funding_arrays
 from bybit.backtest.lifetime import TradedSpan, traded_span
 from bybit.backtest.marks import MarkPolicy, MarkSource, marks, settlement_marks
+from bybit.backtest.records import NOTHING
 from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.margin import RiskTier
-from bybit.rules.periods import Period, to_ms, utc
+from bybit.rules.periods import Period, utc
 from bybit.strategies.protocol import DAY_MS, MarketView
 
-__all__ = ["MarkPolicy", "MarketData", "Prepared", "SymbolCandles", "SymbolSettlements", "funding_arrays", "prepare"]
+__all__ = ["MarkPolicy", "MarketData", "Prepared", "SymbolCandles", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,6 @@ class SymbolCandles(NamedTuple):
     row: Integers
     bid: Floats
     ask: Floats
-
-
-class SymbolSettlements(NamedTuple):
-    """Funding of one symbol, oldest first, shape (n_settlements,); ``mark`` is NaN where nobody knows it."""
-
-    time_ms: Integers
-    rate: Floats
-    mark: Floats
 
 
 @dataclass(frozen=True)
@@ -180,18 +174,18 @@ def prepare(
         last_prices, table = detail.prices, detail.table
     source = MarkSource(market.symbol, market.mark, market.mark_interval, mark_policy)
     of_mark, mark_is_coarser = marks(source, opens, interval, last_prices)
-    bid, ask = _quotes(market, opens) if with_quotes else (_NONE, _NONE)
+    bid, ask = _quotes(market, opens) if with_quotes else (NOTHING, NOTHING)
     candles = SymbolCandles(
         open_ms=opens,
         close_ms=opens + interval.ms,
         **last_prices,
-        volume=column(table, "volume", what, (*PRICES, "volume")) if with_volume else _NONE,
+        volume=column(table, "volume", what, (*PRICES, "volume")) if with_volume else NOTHING,
         **of_mark._asdict(),
         row=row,
         bid=bid,
         ask=ask,
     )
-    funding_ms, funding_rate = funding_arrays(market)
+    funding_ms, funding_rate = funding_arrays(market.symbol, market.funding)
     marked = settlement_marks(source, funding_ms, candles.open_ms, candles.open)
     settlements = SymbolSettlements(funding_ms, funding_rate, marked)
     return Prepared(
@@ -210,38 +204,11 @@ def prepare(
     )
 
 
-def funding_arrays(market: MarketData) -> tuple[Integers, Floats]:
-    """Return settlement times (ms UTC) and rates, oldest first, shape (n_settlements,).
-
-    Raises
-    ------
-    UnusableData
-        When two settlements share a time, are out of order, belong to another symbol or have no rate.
-    """
-    if isinstance(market.funding, pd.DataFrame):
-        times = index_ms(market.funding, f"funding of {market.symbol}")
-        rates = market.funding["funding_rate"].to_numpy(dtype=np.float64, copy=True)
-    else:
-        if others := {rate.symbol for rate in market.funding} - {market.symbol}:
-            raise UnusableData(f"funding of {market.symbol} holds settlements of {', '.join(sorted(others))}")
-        times = np.array([to_ms(rate.funding_time) for rate in market.funding], dtype=np.int64)
-        rates = np.array([float(rate.funding_rate) for rate in market.funding], dtype=np.float64)
-    if (np.diff(times) <= 0).any():
-        at = utc(int(times[1:][np.diff(times) <= 0][0])).isoformat()
-        raise UnusableData(f"funding of {market.symbol} has two settlements at {at}, or is not oldest first")
-    if not np.isfinite(rates).all():
-        raise UnusableData(f"funding of {market.symbol} has settlements without a rate: a missing rate is never zero")
-    return times, rates
-
-
-_NONE = np.full(1, np.nan)
-_NONE.flags.writeable = False
-
-
 def _quotes(market: MarketData, opens: Integers) -> tuple[Floats, Floats]:
     # The recorded bid and ask at each open, NaN where there is none.
-    if market.quotes is None:
-        return _NONE, _NONE
+    nothing = np.full(len(opens), np.nan)
+    if market.quotes is None or market.quotes.empty:
+        return nothing, nothing
     what = f"quotes of {market.symbol}"
     times = open_times(market.quotes, what)
     bid, ask = (column(market.quotes, name, what, ("bid", "ask")) for name in ("bid", "ask"))
@@ -249,8 +216,6 @@ def _quotes(market: MarketData, opens: Integers) -> tuple[Floats, Floats]:
     if (bad := known & ~((bid > 0.0) & (bid <= ask))).any():
         at = utc(int(times[bad][0])).isoformat()
         raise UnusableData(f"{what} are none at {at}: expected 0 < bid <= ask; run the quality checks on them")
-    if not len(times):
-        return _NONE, _NONE
     where = np.minimum(np.searchsorted(times, opens), len(times) - 1)
     found = (times[where] == opens) & known[where]
     return np.where(found, bid[where], np.nan), np.where(found, ask[where], np.nan)

@@ -8,7 +8,8 @@ from bybit.rules.errors import InvalidInput
 
 SlippageKind = Literal["fixed", "spread", "volume_share", "quotes"]
 _LARGEST_RATE = 0.05
-_LARGEST_IMPACT = 10.0
+# With the largest rate still below the whole price.
+_LARGEST_IMPACT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Slippage:
         Fraction of the price in [0, 0.05), lost whatever the size. Of ``quotes``: what stands in where no quote was
         recorded; None refuses such a fill.
     impact : float
-        Fraction of the price lost by an order as large as its candle's volume; grows with the square of the share.
+        Fraction of the price in [0, 0.9] lost by an order as large as its candle's volume; it grows with the square
+        of the share.
     """
 
     kind: SlippageKind

@@ -1,5 +1,6 @@
 """Small markets and strategies for back-test tests, and the reference replay in the ``Decimal`` ledger."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from bybit.backtest.engine import BacktestEngine, BacktestResult, MarketData
+from bybit.backtest.engine import BacktestEngine, BacktestResult, CostBreakdown, MarketData
 from bybit.backtest.slippage import Slippage
 from bybit.rules.account import Account
 from bybit.rules.candles import Category, Interval
@@ -16,6 +17,7 @@ from bybit.rules.fees import FeeEra, FeeRates, FeeSchedule, Liquidity
 from bybit.rules.funding import FundingRate
 from bybit.rules.instruments import Instrument
 from bybit.rules.ledger import Contract
+from bybit.rules.liquidation import LiquidationMode, MarginBasis
 from bybit.rules.margin import RiskTier
 from bybit.rules.periods import Period, to_ms, utc
 from bybit.strategies import MarketView, Signals, Strategy, StrategyParams
@@ -31,17 +33,25 @@ class Scripted(Strategy):
     name = "scripted"
     params_type: ClassVar[type[StrategyParams]] = StrategyParams
 
-    def __init__(self, target, limit=None, stop=None):
+    def __init__(self, target, limit=None, stop=None, **others):
         super().__init__()
-        self.script = [None if part is None else list(part) for part in (target, limit, stop)]
+        given = {"target": target, "limit_price": limit, "stop_price": stop, **others}
+        self.script = {name: values for name, values in given.items() if values is not None}
 
     def warmup(self, interval: Interval) -> int:
         return 1
 
     def signals(self, view: MarketView) -> Signals:
         # One warm-up candle; the decision at the very last close is never acted on.
-        parts = [None if p is None else np.resize(np.array([*p, p[-1]], float), len(view)) for p in self.script]
-        return Signals(*parts)
+        return Signals(**{name: stretched(values, len(view)) for name, values in self.script.items()})
+
+
+def stretched(values, n):
+    """Return the script of one signal for ``n`` candles; the last element stands for the close nobody acts on."""
+    if isinstance(values, bool):
+        return values
+    kind = bool if isinstance(values[0], bool) else float
+    return np.resize(np.array([*values, values[-1]], kind), n)
 
 
 def instrument(symbol: str = SYMBOL, **changes) -> Instrument:
@@ -142,9 +152,18 @@ def engine(strategy: Strategy, capital: float = 1_000.0, **changes) -> BacktestE
     return BacktestEngine(strategy, capital, **(terms | changes))
 
 
+SIGNALS = tuple(field.name for field in dataclasses.fields(Signals) if field.name != "target")
+
+
 def run(data: MarketData, target, *, limit=None, stop=None, **changes) -> BacktestResult:
-    """Run a script over all candles after the warm-up one."""
-    return engine(Scripted(target, limit, stop), **changes).run(data, period(data))
+    """Run a script over all candles after the warm-up one; signals by their names, everything else is a term."""
+    others = {name: changes.pop(name) for name in SIGNALS if name in changes}
+    return engine(Scripted(target, limit, stop, **others), **changes).run(data, period(data))
+
+
+def add_up(costs: CostBreakdown) -> float:
+    """Return what was paid in all."""
+    return costs.maker_fees + costs.taker_fees + costs.funding + costs.slippage + costs.liquidation_loss
 
 
 def replay(result: BacktestResult, data: MarketData, eras, capital: float, leverage: float) -> Account:
@@ -154,8 +173,19 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
     """
     account = Account(
         D(str(capital)),
-        contracts=[Contract(data.symbol, Category.LINEAR, D(str(leverage)), data.risk_tiers)],
+        contracts=[
+            Contract(
+                data.symbol,
+                Category.LINEAR,
+                D(str(leverage)),
+                data.risk_tiers,
+                tick_size=data.instrument.tick_size,
+                qty_step=data.instrument.qty_step,
+            )
+        ],
         fees=[(to_ms(begin), FeeRates(D(maker), D(taker))) for begin, maker, taker in eras],
+        basis=MarginBasis.BY_DATE,
+        liquidation=LiquidationMode(result.provenance["liquidation"]),
     )
     step, tick = data.instrument.qty_step, data.instrument.tick_size
     events: dict[int, tuple[str, object]] = {}
@@ -187,10 +217,9 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
                 paid = float(account.totals.funding - before)
                 assert abs(paid + row.payment) <= 1e-9 * max(1.0, abs(paid))
             elif kind == "liquidations":
-                logged = account.bar(time_ms, data.symbol, *bar)
-                assert logged["kind"] == "liquidation", (i, row)
-                close_enough(row.loss, logged["loss"])
-                close_enough(row.trigger_price, logged["trigger_mark"])
+                n_before = len(account.liquidations)
+                account.bar(time_ms, data.symbol, *bar)
+                place += compare_liquidations(queue[place - 1 :], account.liquidations[n_before:])
                 barred = True
             else:
                 qty = (D(repr(row.qty)) / step).to_integral_value() * step
@@ -208,6 +237,17 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
             close_enough(result.equity[i], account.equity, scale=capital)
     assert place == len(queue)
     return account
+
+
+def compare_liquidations(queue, booked) -> int:
+    """Hold the liquidations that ``queue`` begins with to those booked of one candle; return how many come after."""
+    ours = [row for kind, row in queue[: len(booked)] if kind == "liquidations"]
+    assert [row.kind for row in ours] == [logged["how"] for logged in booked], (queue[0], booked)
+    for row, logged in zip(ours, booked, strict=True):
+        for name, exact in (("loss", "loss"), ("fee", "fee"), ("fund", "fund"), ("size", "qty")):
+            close_enough(getattr(row, name), logged[exact])
+        close_enough(row.trigger_price, logged["trigger_mark"])
+    return len(ours) - 1
 
 
 def close_enough(ours: float, exact: Decimal, scale: float = 1.0) -> None:

@@ -18,6 +18,7 @@ from tests.bybit.backtest.markets import (
     START,
     D,
     Scripted,
+    add_up,
     engine,
     flat,
     funding,
@@ -28,18 +29,16 @@ from tests.bybit.backtest.markets import (
     run,
     schedule,
 )
-from tests.bybit.backtest.test_ledger_equality import random_mark, random_prices, random_script
+from tests.bybit.backtest.random_markets import random_mark, random_market, random_prices
 
 NAN = float("nan")
-
-
-def random_market(seed, n, **changes):
-    random = np.random.default_rng(seed)
-    last = random_prices(random, n + 1, 0.02)
-    script = random_script(random, last, limits=True, stops=True)
-    rates = [(hour, f"{random.normal(0, 0.002):.6f}") for hour in range(0, n, 4)]
-    data = market(last, mark=random_mark(random, last, 0.005), settlements=funding((-8, "0.0001"), *rates), **changes)
-    return data, script
+KNOWN = {
+    "candles_decided_against_the_account",
+    "contract_rules_of",
+    "maintenance_margin",
+    "margin_ladder_of",
+    "not_modelled",
+}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,13 @@ def random_market(seed, n, **changes):
         ({"slippage_rate": NAN}, "slippage_rate"),
         ({"mark_policy": "best"}, "use exact, coarser or last"),
         ({"funding_policy": "none"}, "use recorded or zero"),
-        ({"category": Category.INVERSE}, "only linear"),
+        ({"margin_mode": "portfolio"}, "use isolated or cross"),
+        ({"liquidation": "adl"}, "use step_down or takeover"),
+        ({"participation_rate": 0.0}, "participation_rate"),
+        ({"participation_rate": 1.5}, "participation_rate"),
+        ({"participation_rate": NAN}, "participation_rate"),
+        ({"backing": 100.0}, "cross margin only"),
+        ({"category": Category.SPOT}, "only linear and inverse"),
         ({"capital": 0.0}, "initial_capital"),
         ({"capital": NAN}, "initial_capital"),
     ],
@@ -63,26 +68,12 @@ def test_a_setting_out_of_range_is_refused(changes, message):
         engine(Scripted([0]), **changes)
 
 
-def test_leverage_above_the_contract_or_its_ladder_is_refused():
-    with pytest.raises(InvalidInput, match="above the maximum of WIFUSDT, 25"):
-        run(market(flat(1.0, 3), instrument=instrument(max_leverage=D(25))), [0, 0], leverage=26.0)
-    tiers = tuple(dataclasses.replace(tier, max_leverage=D(20)) for tier in ladder())
-    with pytest.raises(InvalidInput, match="above what any tier allows"):
-        run(market(flat(1.0, 3), risk_tiers=tiers), [0, 0], leverage=21.0)
-
-
 def test_the_leverage_limits_the_position_to_the_tiers_that_allow_it():
     small, *rest = ladder((1_500, 8_000, None))
     tiers = (small, *(dataclasses.replace(tier, max_leverage=D(5)) for tier in rest))
     data = market(flat(100.0, 3), risk_tiers=tiers)
     assert run(data, [2, 2]).rejections["reason"].tolist() == ["risk_limit"]
     assert run(data, [2, 2], leverage=5.0).rejections.empty
-
-
-@pytest.mark.parametrize("tiers", [(), ladder(symbol="ETHUSDT"), ladder()[::-1], ladder(rates=("0.5", "1", "50"))])
-def test_a_ladder_that_is_none_is_refused(tiers):
-    with pytest.raises((NotEstablished, InvalidInput)):
-        run(market(flat(1.0, 3), risk_tiers=tiers), [0, 0])
 
 
 def test_the_rules_of_another_contract_are_refused():
@@ -128,8 +119,7 @@ def test_what_happened_does_not_depend_on_what_comes_later(seed, n, cut):
 def test_the_costs_add_up_to_the_net_result(seed, leverage):
     data, script = random_market(seed, 50)
     result = engine(Scripted(*script), leverage=leverage, slippage_rate=0.001).run(data, period(data))
-    costs = result.costs
-    paid = costs.maker_fees + costs.taker_fees + costs.funding + costs.slippage + costs.liquidation_loss
+    costs, paid = result.costs, add_up(result.costs)
     scale = max(1_000.0, abs(costs.gross), abs(paid))
     assert abs(costs.gross - paid - costs.net) <= 1e-9 * scale
     assert result.equity[-1] - 1_000.0 == costs.net
@@ -176,7 +166,8 @@ def test_a_position_that_is_still_open_is_shown_and_counts_as_exposure():
     (row,) = result.open_positions.itertuples()
     assert (row.entry_time, row.size, row.mark_price) == (START + timedelta(hours=1), 10.0, 104.0)
     assert row.unrealized_pnl == pytest.approx(40.0)
-    assert row.liquidation_price == pytest.approx(900 / 9.9)
+    # By the rule of that day, from the entry price: 100 - (100 - 10) / 10.
+    assert row.liquidation_price == pytest.approx(91.0)
     assert result.trades.empty
     assert result.metrics["exposure"] == 0.75
     assert result.metrics["traded_notional"] == pytest.approx(1_000.0)
@@ -190,20 +181,25 @@ def test_the_provenance_says_what_the_result_depends_on():
         "engine_version": ENGINE_VERSION,
         "strategy": "scripted",
         "params": {},
-        "symbol": "WIFUSDT",
+        "category": "linear",
+        "symbols": ["WIFUSDT"],
+        "allocations": {"WIFUSDT": 1.0},
         "interval": "1h",
+        "detail_interval": None,
         "period": "2024-01-01..2024-01-01T02:00",
         "initial_capital": 1000.0,
         "leverage": 10.0,
-        "tier": "vip0",
         "margin_mode": "isolated",
+        "liquidation": "step_down",
+        "tier": "vip0",
+        "tier_by_volume": None,
         "slippage": "fixed:0.0",
         "participation_rate": None,
-        "liquidation": "takeover",
+        "backing": None,
         "mark_policy": "exact",
         "funding_policy": "recorded",
         "fee_schedule_version": fees.version,
-        "data_version": "d1",
+        "data_versions": {"WIFUSDT": "d1"},
     }
 
 
@@ -222,9 +218,7 @@ def test_rules_of_another_day_and_limits_without_a_figure_are_named():
 
 
 def test_a_run_in_a_window_of_uncertain_fees_says_so():
-    fees = FeeSchedule(
-        schedule()._eras["linear_perpetual", "vip0"], [Period(START - timedelta(days=9), START + timedelta(hours=1))]
-    )
+    fees = FeeSchedule(schedule().table, [Period(START - timedelta(days=9), START + timedelta(hours=1))])
     found = run(market(flat(100.0, 3)), [0, 0], fee_schedule=fees).assumptions
     assert found["fees_not_established_to_the_day"] == "2024-01-01..2024-01-01T01:00"
 
@@ -249,7 +243,8 @@ def test_every_strategy_trades_a_random_market_within_its_rules(name):
     begin = START + timedelta(hours=500)
     result = engine(registry()[name](), leverage=5.0, slippage_rate=0.0002).run(data, period(data, begin))
     assert len(result.trades) > 2
-    assert result.assumptions.keys() == {"contract_rules_of", "margin_ladder_of"}
+    assert result.assumptions.keys() <= KNOWN
+    assert {"contract_rules_of", "margin_ladder_of", "not_modelled", "maintenance_margin"} <= result.assumptions.keys()
     liquidity = set(result.fills["liquidity"])
     assert liquidity == ({"maker", "taker"} if name == "mean_reversion" else {"taker"})
     takes = result.fills["reason"].isin(["stop", "market"])

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from bybit.backtest.errors import UnusableData
-from bybit.backtest.market import funding_arrays, prepare
+from bybit.backtest.funding import funding_arrays
+from bybit.backtest.market import prepare
 from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.funding import FundingRate
@@ -162,7 +163,7 @@ def test_funding_may_come_as_a_frame():
     table = pd.DataFrame(
         {"funding_rate": [0.0001, -0.0002]}, index=pd.DatetimeIndex([rate.funding_time for rate in rates])
     )
-    ours, theirs = (funding_arrays(market(flat(1.0, 3), settlements=given)) for given in (rates, table))
+    ours, theirs = (funding_arrays("WIFUSDT", given) for given in (rates, table))
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -283,8 +284,8 @@ def test_a_longer_history_changes_nothing():
 
 def test_a_data_version_is_computed_from_what_is_used_and_a_given_one_is_kept():
     data = market(flat(100.0, 6))
-    versions = {run(given, [0] * 5).provenance["data_version"] for given in (data, market(flat(100.0, 6)))}
+    versions = {run(given, [0] * 5).provenance["data_versions"]["WIFUSDT"] for given in (data, market(flat(100.0, 6)))}
     assert len(versions) == 1
-    other = run(market(flat(101.0, 6)), [0] * 5).provenance["data_version"]
+    other = run(market(flat(101.0, 6)), [0] * 5).provenance["data_versions"]["WIFUSDT"]
     assert other not in versions
-    assert run(dataclasses.replace(data, data_version="abc"), [0] * 5).provenance["data_version"] == "abc"
+    assert run(dataclasses.replace(data, data_version="abc"), [0] * 5).provenance["data_versions"]["WIFUSDT"] == "abc"

@@ -14,7 +14,7 @@ from bybit.rules.fees import FeeSchedule
 from bybit.rules.funding import FundingRate
 from bybit.rules.periods import Period, utc
 from bybit.strategies import registry
-from tests.bybit.backtest.markets import D, Scripted, engine, instrument, ladder, replay
+from tests.bybit.backtest.markets import D, Scripted, add_up, engine, instrument, ladder, replay
 
 PERIOD = Period(datetime(2024, 3, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC))
 
@@ -102,8 +102,7 @@ def test_every_strategy_closes_its_books_on_the_recorded_market(wif, name):
     )
     result = trader.run(wif, PERIOD)
     costs = result.costs
-    paid = costs.maker_fees + costs.taker_fees + costs.funding + costs.slippage + costs.liquidation_loss
-    assert costs.net == pytest.approx(costs.gross - paid, rel=1e-9, abs=1e-6)
+    assert costs.net == pytest.approx(costs.gross - add_up(costs), rel=1e-9, abs=1e-6)
     rows = result.funding
     assert rows["payment"].sum() == pytest.approx(
         -(rows["size"] * rows["mark_price"] * rows["funding_rate"]).sum(), abs=1e-8, rel=0
