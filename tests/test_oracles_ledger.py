@@ -119,10 +119,18 @@ def test_a_cross_liquidation_passes_however_its_result_is_split(tmp_path: Path, 
     assert run(tmp_path, TWO, answer(totals, PER_POSITION)) == 0
 
 
-@pytest.mark.parametrize("rows", [PER_POSITION, WHOLE, [*MARKED, *PER_POSITION], [*PER_POSITION, *MARKED]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        PER_POSITION,
+        WHOLE,
+        [{**WHOLE[0], "symbol": "*"}],
+        [{key: value for key, value in WHOLE[0].items() if key != "symbol"}],
+        [*MARKED, *PER_POSITION],
+        [*PER_POSITION, *MARKED],
+    ],
+)
 def test_a_cross_liquidation_passes_however_its_rows_are_laid_out(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    if rows == WHOLE:
-        rows = [{key: value for key, value in WHOLE[0].items() if key != "symbol"}]
     assert run(tmp_path, TWO, answer(SPLITS[0], rows)) == 0
 
 

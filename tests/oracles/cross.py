@@ -16,6 +16,8 @@ _ZERO = Decimal(0)
 _SPLIT = ("fees", "realized", "liquidation_loss")
 # One row may call the mark price of the closing one of these.
 _MARKS = ("trigger_mark", "mark", "price")
+# What a row for the whole account may name instead of a contract.
+_WHOLE_ACCOUNT = (None, "", "*", "all", "ALL", "account", "ACCOUNT")
 _COMPARED = {"i", "t", "kind", "symbol", "qty", "loss", "fee", "cash", *_MARKS}
 
 
@@ -39,7 +41,7 @@ def liquidation_differences(where: str, expected: list[Row], ours: list[Row]) ->
     cash = [row["cash"] for row in expected if "cash" in row]
     if cash:
         lines += differences(f"{where}.cash", cash[-1], ours[-1]["cash"])
-    lines += [line for row in theirs if "symbol" in row for line in _position(where, row, mine)]
+    lines += [line for row in theirs if row.get("symbol") not in _WHOLE_ACCOUNT for line in _position(where, row, mine)]
     for key, answers in _sums(mine).items():
         stated = [Decimal(row[key]) for row in theirs if row.get(key) is not None]
         if stated and not any(is_same(str(sum(stated, _ZERO)), answer) for answer in answers):
