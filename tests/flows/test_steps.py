@@ -9,7 +9,7 @@ from bybit.rules.periods import utc
 from bybit.sandbox import SandboxConfig
 from bybit.sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
 from bybit.sandbox.market import Gap
-from tests.flows.conftest import Perpflow
+from tests.flows.conftest import InTurn, Perpflow
 from tests.sandbox import running
 from tests.tapes import ninety_days, write_tape
 
@@ -71,8 +71,8 @@ def test_a_hole_blocks_until_it_is_allowed_by_name_and_then_it_is_counted(perpfl
     assert allowed["assumptions"]["absent_candles_in_allowed_gaps"] == 96
 
 
-def test_wrong_use_is_told_apart_from_failure(perpflow: Perpflow) -> None:
-    for arguments, words in (
+def test_wrong_use_is_told_apart_from_failure(perpflow_in_turn: InTurn) -> None:
+    wrong = (
         (("backtest", "--strategy", "martingale", "--symbols", "BTCUSDT"), "no strategy is called martingale"),
         (("backtest", "--strategy", "trend", "--symbols", "BTCUSDT"), "no 15m candles of BTCUSDT"),
         (("ingest", "--symbols", "", "--start", "2025-01-01", "--end", "2025-02-01"), "no symbol is named"),
@@ -86,8 +86,9 @@ def test_wrong_use_is_told_apart_from_failure(perpflow: Perpflow) -> None:
         (("ingest", "--symbols", "../etc", "--start", "2025-01-01", "--end", "2025-02-01"), "expected upper-case"),
         (("sandbox", "--tape", "nowhere"), "tape nowhere is not there"),
         (("graduation", "show", "trend"), "no decision on 'trend'"),
-    ):
-        outcome = perpflow(*arguments)
+    )
+    outcomes = perpflow_in_turn([arguments for arguments, _ in wrong])
+    for outcome, (_, words) in zip(outcomes, wrong, strict=True):
         assert outcome.code == 2, outcome.stderr
         assert words in outcome.stderr
         assert "Traceback" not in outcome.stderr
