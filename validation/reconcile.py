@@ -134,6 +134,11 @@ def reconcile_exports(exports: Sequence[Export], terms: AccountTerms) -> Reconci
     rounded = [booking for booking in closed if booking.closing is not None and booking.closing.is_rounded]
     sharp = [booking for booking in closed if booking.closing is not None and not booking.closing.is_rounded]
     by_fills = {booking.symbol for booking in fills}
+    if any(booking.symbol in by_fills for booking in closed):
+        remarks.append(
+            "fees of closed positions are judged but not added to the totals of contracts whose fills are among the "
+            "files: both book the same money"
+        )
     judged += [
         replace(judgement, same_as="the fills of the same symbol")
         if judgement.booking.symbol in by_fills

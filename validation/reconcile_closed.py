@@ -95,10 +95,10 @@ def _by_digits(booking: Booking, rates: RateBook, *, round_qty: bool) -> Judgeme
                 booking,
                 Verdict.WITHIN_ROUNDING,
                 f"{opening.reason}, {_QTY_TOO if round_qty else DISPLAY}",
-                f"opened as {opening}, closed as {closing}: {figures} that are all shown as they are give this fee "
-                f"({opening.source})",
+                f"opened as {opening}, closed as {closing}: {figures} that are all shown as they are give this fee",
                 shown_fee(booking, opening.rate, closing.rate),
                 opening.rate,
+                opening.source,
             )
     return None
 
@@ -135,9 +135,10 @@ def _by_fills(booking: Booking, fills: Sequence[Booking], rates: RateBook) -> Ju
                     Verdict.WITHIN_ROUNDING,
                     f"{known.reason}, {OF_FILLS}",
                     f"{words[0]}: the account's own fills of that second paid {paid:f}; {words[1]}: {known} on a value "
-                    f"whose price is shown rounded ({known.source})",
+                    "whose price is shown rounded",
                     paid + shown_fee(booking, *legs),
                     known.rate,
+                    known.source,
                 )
     return None
 
@@ -217,9 +218,10 @@ def _by_lots(lots: Sequence[Booking], rates: RateBook) -> list[Judgement]:
                     Verdict.WITHIN_ROUNDING,
                     f"{opening.reason}, {OF_LOTS}",
                     f"one of {len(lots)} lots that show their average entry, not their own: together they paid "
-                    f"{booked:f}, opened as {opening} and closed as {closing} {together:.8f} ({opening.source})",
+                    f"{booked:f}, opened as {opening} and closed as {closing} {together:.8f}",
                     (lot.fee or Decimal(0)) * share,
                     opening.rate,
+                    opening.source,
                 )
                 for lot in lots
             ]

@@ -100,9 +100,10 @@ def _judge(booking: Booking, replayed: _Replayed | None, rates: RateBook) -> Jud
             booking,
             Verdict.EXACT if is_exact else Verdict.WITHIN_ROUNDING,
             reason if is_exact else f"{reason}, rounding",
-            f"opened as {opened[0]}, closed as {closed[0]}: totals of fills rounded up one by one ({opened[0].source})",
+            f"opened as {opened[0]}, closed as {closed[0]}: totals of fills rounded up one by one",
             fee if is_exact else due,
             opened[0].rate,
+            opened[0].source,
         )
     by_fills = _by_fills(booking, fee, closing.entry_value, replayed)
     if by_fills is not None:
@@ -166,9 +167,10 @@ def _total(
                     booking,
                     Verdict.EXACT if is_exact else Verdict.WITHIN_ROUNDING,
                     opening.reason if is_exact else f"{opening.reason}, rounding",
-                    f"opened as {opening}, closed as {closing} ({opening.source})",
+                    f"opened as {opening}, closed as {closing}",
                     fee if is_exact else due,
                     opening.rate,
+                    opening.source,
                 )
     nearest = min(known, key=lambda rate: abs(fee - (entry_value + exit_value) * rate.rate))
     due = (entry_value + exit_value) * nearest.rate

@@ -46,6 +46,8 @@ class Judgement:
         What the rules give, in the row's coin; None where nobody can tell.
     is_unknowable : bool
         Unexplained because the file does not show what the amount depends on, not because it contradicts a rule.
+    source : str
+        Where the rate is known from.
     same_as : str or None
         The row that already counts this event's money: exports overlap.
     """
@@ -56,6 +58,7 @@ class Judgement:
     detail: str
     recomputed: Decimal | None = None
     rate: Decimal | None = None
+    source: str = ""
     is_unknowable: bool = False
     same_as: str | None = None
 
@@ -132,15 +135,17 @@ def compare(booking: Booking, due: Decimal, known: KnownRate, what: str = "fee")
     booked = Rounding.VENUE.book(due)
     contradicts = booking.rate is not None and known.rate != booking.rate
     remark = f"; the row names another rate, {booking.rate:f}" if contradicts else ""
-    detail = f"{what} at {known}{remark} ({known.source})"
+    detail = f"{what} at {known}{remark}"
     if fee in (due, booked):
-        return Judgement(booking, Verdict.EXACT, known.reason, detail, fee, known.rate)
+        return Judgement(booking, Verdict.EXACT, known.reason, detail, fee, known.rate, known.source)
     if abs(fee - due) <= TOLERANCE:
         reason = f"{known.reason}, rounding"
-        return Judgement(booking, Verdict.WITHIN_ROUNDING, reason, f"{detail}, rounded otherwise", booked, known.rate)
+        detail = f"{detail}, rounded otherwise"
+        return Judgement(booking, Verdict.WITHIN_ROUNDING, reason, detail, booked, known.rate, known.source)
     if booking.source in _MAY_SHOW_LESS and _shows_less(fee, due):
         reason = f"{known.reason}, {DISPLAY}"
-        return Judgement(booking, Verdict.WITHIN_ROUNDING, reason, f"{detail}, shown as {fee}", booked, known.rate)
+        detail = f"{detail}, shown as {fee}"
+        return Judgement(booking, Verdict.WITHIN_ROUNDING, reason, detail, booked, known.rate, known.source)
     return None
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from bybit.rules.periods import utc
 from validation.reconcile import Reconciliation
-from validation.reconcile_rows import DISPLAY, TOLERANCE, Judgement, Verdict
+from validation.reconcile_rows import TOLERANCE, Judgement, Verdict
 from validation.reconcile_totals import Money, Totals, coin_of, totals_of
 
 Row = dict[str, Any]
 
 ROW_COLUMNS = (
     "file", "row", "source", "kind", "time", "symbol", "side", "qty", "price", "coin", "booked", "recomputed",
-    "difference", "verdict", "reason", "rate", "role", "unknowable", "counted_in", "detail",
+    "difference", "verdict", "reason", "rate", "role", "unknowable", "counted_in", "detail", "rate_source",
 )  # fmt: skip
 
 METHOD = (
@@ -68,7 +68,7 @@ def statement(found: Reconciliation) -> Row:
         "by_month": _keyed(totals.by_month, "month"),
         "by_symbol": _keyed(totals.by_symbol, "symbol"),
         "others": [
-            {"type": kind, "coin": coin, "rows": n_rows, "change": _plain(change)}
+            {"type": kind, "coin": coin, "rows": n_rows, "change": plain(change)}
             for (kind, coin), (n_rows, change) in sorted(totals.others.items())
         ],
         "unexplained_rows": unexplained,
@@ -103,19 +103,20 @@ def row_of(judgement: Judgement) -> Row:
         "time": "" if booking.time_ms is None else utc(booking.time_ms).isoformat(),
         "symbol": booking.symbol or "",
         "side": booking.side or "",
-        "qty": _plain(booking.qty),
-        "price": _plain(booking.price),
+        "qty": plain(booking.qty),
+        "price": plain(booking.price),
         "coin": coin_of(booking),
-        "booked": _plain(booking.fee),
-        "recomputed": _plain(judgement.recomputed),
-        "difference": _plain(judgement.difference),
+        "booked": plain(booking.fee),
+        "recomputed": plain(judgement.recomputed),
+        "difference": plain(judgement.difference),
         "verdict": judgement.verdict.value,
         "reason": judgement.reason,
-        "rate": _plain(judgement.rate),
+        "rate": plain(judgement.rate),
         "role": booking.liquidity.value if booking.liquidity else "",
         "unknowable": judgement.is_unknowable,
         "counted_in": judgement.same_as or "",
         "detail": judgement.detail,
+        "rate_source": judgement.source,
     }
 
 
@@ -152,16 +153,9 @@ def _files(found: Reconciliation) -> list[Row]:
 def _rate_sources(judgements: tuple[Judgement, ...]) -> list[Row]:
     counted: Counter[tuple[str, str]] = Counter()
     for judgement in judgements:
-        if (
-            judgement.verdict is not Verdict.UNEXPLAINED
-            and judgement.rate is not None
-            and judgement.reason != "funding"
-        ):
-            # The detail ends with where the rate was found.
-            source = judgement.detail.partition("(")[2].rpartition(")")[0] or judgement.detail
-            basis = judgement.reason.removesuffix(", rounding").removesuffix(f", {DISPLAY}")
-            if basis == "symbol rate" and "names" in source:
-                source = "named by the rows themselves or by another fill of the symbol"
+        if judgement.source and judgement.reason != "funding":
+            basis = judgement.reason.partition(", ")[0]
+            source = "the rows themselves name it" if "names" in judgement.source else judgement.source
             counted[basis, source] += 1
     return [{"basis": basis, "source": source, "rows": n} for (basis, source), n in counted.most_common()]
 
@@ -175,10 +169,10 @@ def _money(money: Money) -> Row:
         "fees_paid", "rebates", "funding_paid", "funding_received", "costs", "realized_pnl", "net", "difference",
         "unexplained",
     )  # fmt: skip
-    return {name: _plain(getattr(money, name)) for name in names} | {"rows": money.n_rows}
+    return {name: plain(getattr(money, name)) for name in names} | {"rows": money.n_rows}
 
 
-def _plain(number: Decimal | None) -> str:
+def plain(number: Decimal | None) -> str:
     """Return ``number`` without exponent or trailing zeros, at most 12 decimals; "" for None."""
     if number is None:
         return ""
