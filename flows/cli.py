@@ -12,6 +12,7 @@ import typer
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, parse_time
 from flows.cli_graduation import graduation
+from flows.cli_reconcile import reconcile
 from flows.options import (
     AllowGaps,
     AsJson,
@@ -42,6 +43,7 @@ app = typer.Typer(
     help="From Bybit candles to a graduation decision: ingest, quality, back-tests, gates, report.",
 )
 app.add_typer(graduation, name="graduation")
+app.command()(reconcile)
 
 
 @app.command()
