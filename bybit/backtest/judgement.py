@@ -1,5 +1,7 @@
 """Liquidations: an isolated position taken over or stepped down, and the end of a cross account (L11, L14)."""
 
+import math
+
 from bybit.backtest.compilation import part
 from bybit.backtest.fees import count_volume, fee_rate
 from bybit.backtest.holdings import close_part, end_trade, log_event
@@ -93,23 +95,26 @@ def lose(books, s, candle, time_ms, size, loss):  # type: ignore[no-untyped-def]
 
 
 @part
-def step_down(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-def]
-    """Close, at the mark and as taker, what lies above the next lower tier; return whether the venue could."""
+def step_down(books, s, candle, time_ms, trigger, below):  # type: ignore[no-untyped-def]
+    """Close, at the mark and as taker, what lies above the next lower tier; return that tier's bound, 0 if none.
+
+    Within one candle each step goes to a bound lower than that of the step before, ``below``.
+    """
     position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
     step = position[QTY_STEP]
     lots = abs(position[LOTS])
     side = 1.0 if position[LOTS] > 0.0 else -1.0
     if position[MARGIN] + gain(inverse, side * lots * step, position[ENTRY], trigger) <= 0.0:
-        return False
+        return 0.0
     worth = value(inverse, lots * step, trigger if books.counts[MARK_BASED] else position[ENTRY])
-    bound = 0.0
+    bound, limit = 0.0, min(worth, below)
     for k in range(n_tiers_of(position) - 1):
         # What a step left on the bound stands on it, and not a rounding above.
-        if position[LADDER + k] * (1.0 + 1e-12) < worth:
+        if position[LADDER + k] * (1.0 + 1e-12) < limit:
             bound = position[LADDER + k]
     kept = min(whole(lots * bound / worth), lots - 1.0)
     if kept <= 0.0:
-        return False
+        return 0.0
     qty = (lots - kept) * step
     traded = value(inverse, qty, trigger)
     fee = traded * fee_rate(books, s, candle, time_ms, books.counts[FEE_TIER], TAKER)
@@ -121,7 +126,7 @@ def step_down(books, s, candle, time_ms, trigger):  # type: ignore[no-untyped-de
     position[REALIZED] += realized
     position[TAKER_FEES] += fee
     reprice(books, s)
-    return True
+    return bound
 
 
 @part
@@ -129,7 +134,7 @@ def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
     """Liquidate the isolated position that this mark candle has lost, as far as it is lost."""
     position, entered = books.positions[s], books.places[s, ENTERED]
     side = 1.0 if position[LOTS] > 0.0 else -1.0
-    at = position[MARK_OPEN]
+    at, below = position[MARK_OPEN], math.inf
     if entered in (FROM_LIMIT, FROM_TRIGGER):
         # Entered after the open: the mark it began at is not known, and at best the best of the candle.
         at = position[MARK_HIGH] if side > 0.0 else position[MARK_LOW]
@@ -139,7 +144,8 @@ def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
             if not reached(side, lost, position[MARK_LOW], position[MARK_HIGH]):
                 return
             at = lost
-        if not (books.counts[STEPS_DOWN] and step_down(books, s, candle, time_ms, at)):
+        below = step_down(books, s, candle, time_ms, at, below) if books.counts[STEPS_DOWN] else 0.0
+        if below == 0.0:
             take_over(books, s, candle, time_ms, at)
 
 
