@@ -64,7 +64,7 @@ def _results(name: str, payload: bytes) -> Iterator[tuple[dict[str, Any], int | 
         except orjson.JSONDecodeError:
             raise BadExport(f"{name} is no JSON ({error}): expected pages of {_LISTS} as the API sent them") from None
     pages = content if isinstance(content, list) else [content]
-    if pages and all(isinstance(page, dict) and "list" not in page and "result" not in page for page in pages):
+    if pages and all(isinstance(page, dict) and not page.keys() & {"list", "result", "retCode"} for page in pages):
         pages = [{"list": pages}]
     if not pages:
         raise BadExport(f"{name} holds no page: expected pages of {_LISTS} as the API sent them")
