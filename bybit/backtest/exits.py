@@ -133,25 +133,34 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
 
 
 @part
+def is_dearer(books, s, candle, price):  # type: ignore[no-untyped-def]
+    """Return whether leaving at ``price`` would cost less than the margin; NaN is no way out."""
+    if math.isnan(price):
+        return True
+    count_ambiguous(books, candle)
+    position, inverse = books.positions[s], books.counts[IS_INVERSE] != 0
+    size, time_ms = position[LOTS] * position[QTY_STEP], books.places[s, INSIDE_MS]
+    rate = fee_rate(books, s, candle, time_ms, books.counts[FEE_TIER], TAKER)
+    left = gain(inverse, size, position[ENTRY], price) - value(inverse, abs(size), price) * rate
+    return left >= -position[MARGIN]
+
+
+@part
 def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     """Protect or liquidate the position inside this candle; return whether its exit has begun or it is gone."""
-    position, inverse, time_ms = books.positions[s], books.counts[IS_INVERSE] != 0, books.places[s, INSIDE_MS]
+    position, time_ms = books.positions[s], books.places[s, INSIDE_MS]
     reference, reason = math.nan, 0.0
     if not books.places[s, EXITING]:
         reference, reason = protection(books, s, candle, entered_at)
-    size = position[LOTS] * position[QTY_STEP]
-    side = 1.0 if size > 0.0 else -1.0
+    side = 1.0 if position[LOTS] > 0.0 else -1.0
     lots, price = -position[LOTS], math.nan
     if not math.isnan(reference):
         lots = clip(books, s, candle, lots)
         if lots != 0.0:
             price = taker_price(books, s, candle, lots, reference, False)
-    lost = reached(side, position[LIQUIDATION_PRICE], position[MARK_LOW], position[MARK_HIGH])
-    if lost and not math.isnan(price):
-        count_ambiguous(books, candle)
-        fee = value(inverse, abs(size), price) * fee_rate(books, s, candle, time_ms, books.counts[FEE_TIER], TAKER)
-        lost = gain(inverse, size, position[ENTRY], price) - fee >= -position[MARGIN]
-    if lost:
+    if reached(side, position[LIQUIDATION_PRICE], position[MARK_LOW], position[MARK_HIGH]) and is_dearer(
+        books, s, candle, price
+    ):
         if books.places[s, ENTERED] == FROM_TRIGGER:
             # The mark's extreme may lie before the entry.
             count_ambiguous(books, candle)

@@ -1,343 +1,362 @@
-"""One pass over the candles: what happens inside each, in the order of the design's section 4.
+"""One pass over the steps of all symbols of one account, in the order of the design's section 4.
 
-At the open: funding due, then the market order decided at the previous close. Inside: post-only limit, protective
-stop and liquidation, the worse for the account first. At the close: equity at the mark. Orders that the candle may or
-may not have filled are decided against the account:
-
-- a limit fills only when the last price trades through it, and not when a stop or liquidation could come first;
-- a limit that opens or adds fills before the stop or liquidation that it could lead to;
-- when both stop and liquidation were reached, the one that loses more happens;
-- a settlement inside the candle is charged first where it costs, and paid last, on what is then held, where it pays.
-
-What happens inside carries the candle's last millisecond: it is known no earlier.
+A step is an instant at which candles open. At the open: funding due, then the market orders decided before, first what
+reduces. Inside: what ``candle`` says; a cross account is judged at the opens and then with all marks on their way to
+the extremes that hurt what is held, before anything protects it. At the close: equity at the marks.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from bybit.backtest.position import (
-    BY_LIMIT,
-    BY_MARKET,
-    BY_RUIN,
-    BY_STOP,
+from bybit.backtest import (
+    candle,
+    compilation,
+    exits,
+    fees,
+    holdings,
+    joint,
+    judgement,
+    ladders,
+    orders,
+    prices,
+    records,
+)
+from bybit.backtest.candle import close_for_good, enter_inside, leave_inside, settle_at_open, trade_opens
+from bybit.backtest.compilation import fingerprint, part
+from bybit.backtest.exits import exit_inside, remember_best
+from bybit.backtest.fees import turn_tier
+from bybit.backtest.joint import judge, judge_path, most_needed, note_opens
+from bybit.backtest.ladders import turn_rules
+from bybit.backtest.prices import at, gain, reached, value
+from bybit.backtest.records import (
+    ACTED,
+    ACTIVE,
+    ALLOCATION,
+    AMBIGUOUS_CANDLE,
+    ASK,
+    BACKING,
+    BEGINS_ROW,
+    BEST,
+    BID,
+    BUSY,
+    CANDLE,
     CASH,
-    CROSSED,
+    CLOSE,
+    CLOSE_BEFORE,
+    DONE,
+    DUE,
+    DUE_MS,
+    ENTERED,
     ENTRY,
-    FINGERPRINT,
+    EXITING,
+    FIRST_INSIDE,
+    FLAGS,
+    FROM_OPEN,
+    HAS_QUOTES,
     HELD,
+    HIGH,
+    IMPACT,
+    INSIDE_MS,
+    IS_CROSS,
+    IS_INVERSE,
+    LADDER,
+    LAST_FOR_MARK,
+    LEVERAGE,
+    LIMIT_PRICE,
     LIQUIDATION_PRICE,
     LOTS,
-    MAKER,
-    MARGIN,
-    MARK_OF_CANDLE,
+    LOW,
+    MARK,
+    MARK_BASED,
+    MARK_HIGH,
+    MARK_LOW,
+    MARK_OPEN,
+    MAX_LIMIT_QTY,
+    MAX_MARKET_QTY,
+    MAX_VALUE,
+    MIN_NOTIONAL,
+    MIN_QTY,
+    MIN_VOLUMES,
     N_COUNTS,
-    N_FILLS,
-    N_REJECTED,
-    N_STATE,
-    TAKER,
-    UNFILLED,
-    Floats,
-    Integers,
-    execute,
-    fee_rate,
-    fill,
-    jit,
-    liquidate,
-    liquidation_price,
-    refusal,
-    settle,
+    N_FEE_TIERS,
+    N_PLACES,
+    NEVER,
+    NEXT_RULES_MS,
+    NEXT_TIER_MS,
+    OPEN,
+    PARTICIPATION,
+    PENDING,
+    QTY_STEP,
+    ROUNDS_TICKS,
+    SIZED_AT,
+    SLIPPAGE_RATE,
+    STATUS,
+    STEPS_DOWN,
+    STOP_PRICE,
+    TAKE_PROFIT,
+    TICK_SIZE,
+    TRAIL,
+    TRIGGER_PRICE,
+    USED_CANDLE,
+    VOLUME,
+    WHERE,
+    WORTH,
+    Books,
 )
 
-DONE, MARK_MISSING, LOGS_FULL = 0, 1, 2
-# At most: two fills of a flip at the open or by a limit, one stop, one at ruin.
-FILLS_A_CANDLE = 4
+FINGERPRINT = fingerprint(
+    [candle, compilation, exits, fees, holdings, joint, judgement, ladders, orders, prices, records]
+)
+"""Keys the cache on disk: see ``compilation.fingerprint``."""
 
 
-class Candles(NamedTuple):
-    """Last and mark prices of each candle, shape (n_candles,); quote coin, times in ms UTC.
-
-    ``mark_open`` is NaN where the mark at the open is not known (inside a longer mark candle).
-    """
-
-    open_ms: Integers
-    close_ms: Integers
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    mark_open: Floats
-    mark_high: Floats
-    mark_low: Floats
-    mark_close: Floats
-
-
-class Decisions(NamedTuple):
-    """What the strategy decided before each candle, shape (n_candles,): known at ``close``, the price to size by."""
-
-    target: Floats
-    limit: Floats
-    stop: Floats
-    close: Floats
-
-
-class Settlements(NamedTuple):
-    """Funding, oldest first, shape (n_settlements,); ``mark`` is NaN where nobody knows it."""
-
-    time_ms: Integers
-    rate: Floats
-    mark: Floats
-
-
-@jit
-def round_price(price, tick, side):  # type: ignore[no-untyped-def]
-    """Return ``price`` on the tick grid: up for side +1, down for side -1. A hair off a tick counts as on it."""
-    n_ticks = price / tick
-    hair = 1e-9 + 1e-15 * n_ticks
-    return np.ceil(n_ticks - hair) * tick if side > 0.0 else np.floor(n_ticks + hair) * tick
+@part
+def begin(books, candles, settlements, contracts, fees, rules, initial_cash):  # type: ignore[no-untyped-def]
+    """Set the books to a flat account before the first step."""
+    account, positions, places, counts = books.account, books.positions, books.places, books.counts
+    account[CASH] = account[WORTH] = initial_cash
+    account[SLIPPAGE_RATE], account[IMPACT], account[PARTICIPATION] = (
+        rules.slippage_rate, rules.impact, rules.participation,
+    )  # fmt: skip
+    account[MIN_VOLUMES:] = fees.min_volume
+    counts[N_FEE_TIERS] = len(fees.min_volume)
+    counts[IS_CROSS], counts[IS_INVERSE] = 1 if rules.cross else 0, 1 if rules.inverse else 0
+    counts[STEPS_DOWN], counts[ROUNDS_TICKS] = 1 if rules.step_down else 0, 1 if rules.tick_rounding else 0
+    counts[LAST_FOR_MARK], counts[HAS_QUOTES] = 1 if rules.last_for_mark else 0, 1 if len(candles.ask) > 1 else 0
+    counts[AMBIGUOUS_CANDLE] = -1
+    for s in range(len(positions)):
+        position, place, due = positions[s], candles.first[s], settlements.first[s]
+        position[QTY_STEP], position[TICK_SIZE] = contracts.qty_step[s], contracts.tick_size[s]
+        position[MIN_QTY], position[MIN_NOTIONAL] = contracts.min_qty[s], contracts.min_notional[s]
+        position[MAX_MARKET_QTY], position[MAX_LIMIT_QTY] = contracts.max_market_qty[s], contracts.max_limit_qty[s]
+        position[MAX_VALUE], position[LEVERAGE] = contracts.max_position_value[s], contracts.leverage[s]
+        position[ALLOCATION] = contracts.allocation[s]
+        position[LIQUIDATION_PRICE] = position[MARK] = math.nan
+        if place < candles.first[s + 1]:
+            mark = candles.mark_open[place]
+            position[MARK] = candles.open[place] if math.isnan(mark) else mark
+            while due < settlements.first[s + 1] and settlements.time_ms[due] < candles.open_ms[place]:
+                due += 1
+        places[s, CANDLE], places[s, DUE], places[s, FIRST_INSIDE], places[s, USED_CANDLE] = place, due, due, -1
+        places[s, DUE_MS] = settlements.time_ms[due] if due < settlements.first[s + 1] else NEVER
+        places[s, ACTIVE] = 1
+        for tier in range(len(fees.min_volume)):
+            for era in range(len(fees.start_ms)):
+                books.fees[s, 0, tier, era] = fees.maker[s, tier, era]
+                books.fees[s, 1, tier, era] = fees.taker[s, tier, era]
 
 
-@jit
-def whole_lots(exposure, equity, price, step):  # type: ignore[no-untyped-def]
-    """Return the signed lots of ``exposure`` x ``equity`` at ``price``, rounded toward zero; a hair off counts."""
-    lots = abs(exposure) * equity / price / step
-    return math.copysign(np.floor(lots + 1e-9 + 1e-15 * lots), exposure)
+@part
+def load(books, s, i, candles, decisions):  # type: ignore[no-untyped-def]
+    """Copy candle i and the decision in force to the books, where the rest of the simulation reads them."""
+    position, places, first = books.positions[s], books.places, candles.first[s]
+    rows = candles.row
+    row = rows[i] if len(rows) > 1 else i
+    places[s, BEGINS_ROW] = 1 if len(rows) == 1 or i == first or row != rows[i - 1] else 0
+    places[s, INSIDE_MS] = candles.close_ms[i] - 1
+    position[OPEN], position[HIGH], position[LOW] = candles.open[i], candles.high[i], candles.low[i]
+    position[CLOSE], position[VOLUME] = candles.close[i], at(candles.volume, i)
+    position[CLOSE_BEFORE] = candles.close[i - 1] if i > first else candles.open[i]
+    position[MARK_OPEN], position[MARK_HIGH] = candles.mark_open[i], candles.mark_high[i]
+    position[MARK_LOW] = candles.mark_low[i]
+    position[BID], position[ASK] = at(candles.bid, i), at(candles.ask, i)
+    position[SIZED_AT], position[LIMIT_PRICE] = decisions.close[row], at(decisions.limit, row)
+    position[TRIGGER_PRICE], position[STOP_PRICE] = at(decisions.trigger, row), at(decisions.stop, row)
+    position[TAKE_PROFIT], position[TRAIL] = at(decisions.take_profit, row), at(decisions.trail, row)
+    places[s, FLAGS] = at(decisions.flags, row)
 
 
-@jit
-def reached(side, price, low, high):  # type: ignore[no-untyped-def]
-    """Return whether a price against a position of ``side`` was touched; NaN never is."""
-    return low <= price if side > 0.0 else high >= price
-
-
-@jit
-def exit_inside(state, counts, logs, terms, ladder, eras, candles, i, stop, entered_at):  # type: ignore[no-untyped-def]
-    """Stop out or liquidate the position inside candle i when either was reached; return whether one happened.
-
-    ``entered_at`` is the last price from which the position was exposed: the open, or the limit that filled inside.
-    """
-    side = 1.0 if state[LOTS] > 0.0 else -1.0
-    time_ms = candles.close_ms[i] - 1
-    liquidated = reached(side, state[LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i])
-    stopped = reached(side, stop, candles.low[i], candles.high[i])
-    if not (liquidated or stopped):
-        return False
-    reference, price = math.nan, math.nan
-    if stopped:
-        reference = min(stop, entered_at) if side > 0.0 else max(stop, entered_at)
-        price = round_price(reference * (1.0 - side * terms.slippage_rate), terms.tick_size, -side)
-        if liquidated:
-            qty = abs(state[LOTS]) * terms.qty_step
-            rate = fee_rate(state, counts, eras, time_ms, TAKER)
-            liquidated = side * qty * (price - state[ENTRY]) - qty * price * rate >= -state[MARGIN]
-    if liquidated:
-        at_open = candles.mark_open[i]
-        gapped = reached(side, state[LIQUIDATION_PRICE], at_open, at_open)
-        trigger = at_open if gapped else state[LIQUIDATION_PRICE]
-        liquidate(state, counts, logs, terms, time_ms, i, trigger)
-    else:
-        fill(state, counts, logs, terms, ladder, eras, time_ms, i, -state[LOTS], price, reference, TAKER, BY_STOP)
-    return True
-
-
-@jit
-def limit_comes_first(state, counts, terms, ladder, eras, candles, i, lots, limit, stop):  # type: ignore[no-untyped-def]
-    """Return whether a limit that adds to an open position fills before its stop or liquidation.
-
-    Where the order of the two is not certain, the one that leaves less is chosen: adding first when the larger
-    position is lost as well, else losing the smaller one while the limit never fills.
-    """
-    side = 1.0 if lots > 0.0 else -1.0
-    opened = candles.open[i]
-    if reached(side, stop, candles.low[i], candles.high[i]) and (
-        reached(side, stop, opened, opened) or side * (stop - limit) >= 0.0
-    ):
-        return False
-    if not reached(side, state[LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i]):
+@part
+def is_touched(side, best, low, high, stop, take_profit, trail):  # type: ignore[no-untyped-def]
+    """Return whether a candle comes near any protection: rounding to ticks only moves them further away."""
+    if reached(side, stop, low, high) or reached(-side, take_profit, low, high):
         return True
-    if refusal(state, counts, terms, eras, candles.close_ms[i] - 1, lots, limit, MAKER) != 0.0:
-        return False
-    held, added = abs(state[LOTS]) * terms.qty_step, abs(lots) * terms.qty_step
-    entry = (held * state[ENTRY] + added * limit) / (held + added)
-    margin = state[MARGIN] + added * limit / terms.leverage
-    larger = liquidation_price(held + added, entry, margin, side, ladder)
-    return reached(side, larger, candles.mark_low[i], candles.mark_high[i])
+    return reached(side, (max(best, high) if side > 0.0 else min(best, low)) - side * trail, low, high)
 
 
-@jit
-def mark_at(settlements, k, size, first, second):  # type: ignore[no-untyped-def]
-    """Return the mark of settlement k; where it is unknown the worse of two last prices for ``size``."""
-    mark = settlements.mark[k]
-    if not math.isnan(mark):
-        return mark
-    return max(first, second) if size * settlements.rate[k] > 0.0 else min(first, second)
+@part
+def is_given(array):  # type: ignore[no-untyped-def]
+    """Return whether an optional input is there."""
+    return len(array) > 1 or not math.isnan(array[0])
+
+
+@part
+def inside_ms(books):  # type: ignore[no-untyped-def]
+    """Return the last millisecond of this step's candles."""
+    found = 0
+    for s in range(len(books.places)):
+        if books.places[s, ACTIVE]:
+            found = max(found, books.places[s, INSIDE_MS])
+    return found
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
-    candles, decisions, settlements, terms, ladder, eras, initial_cash, last_for_mark, equity, logs, version=FINGERPRINT
+    step_ms,
+    candles,
+    decisions,
+    settlements,
+    contracts,
+    ladders,
+    fees,
+    rules,
+    initial_cash,
+    backing,
+    equity,
+    log,
+    version=FINGERPRINT,
 ):
-    """Trade every candle; fill ``equity`` (at each close) and ``logs``; return (status, where, state, counts, ruined).
+    """Trade every step; fill ``equity`` (at each close) and ``log``.
 
-    ``status`` is DONE, MARK_MISSING (``where``: the settlement whose mark nobody knows although a position is held)
-    or LOGS_FULL (the caller runs again with longer logs). ``ruined`` is the candle at whose close nothing was left,
-    or -1. ``version`` is left alone: it only keys the cache on disk.
+    Parameters are those of ``records``; ``step_ms`` (n_steps,) the sorted open times of all candles; ``backing``
+    (n_steps,) or (1,) the collateral value of other coins, which counts in cross margin only. ``version`` is left
+    alone: it only keys the cache on disk.
 
-    One long function on purpose: it is the order of events, and it has to be read in one piece.
+    Returns
+    -------
+    tuple
+        (status, where, account, positions, counts, ruined): see ``records``; ``ruined`` is the step at whose close
+        nothing was left, or -1. After LOGS_FULL the caller runs again with a longer log.
+
+    One long function on purpose: it is the order of events, and what every candle passes is looked at here, so that
+    only candles in which something happens pay for a call.
     """
-    state = np.zeros(N_STATE)
-    counts = np.zeros(N_COUNTS, np.int64)
-    state[CASH] = initial_cash
-    state[LIQUIDATION_PRICE] = math.nan
-    step, tick, n_candles = terms.qty_step, terms.tick_size, len(candles.open_ms)
-    acted, pending, worth, ruined = 0.0, False, initial_cash, -1
-    due, n_settlements = 0, len(settlements.time_ms)
-    while due < n_settlements and settlements.time_ms[due] < candles.open_ms[0]:
-        due += 1
+    n_symbols, n_steps, n_fee_tiers = len(contracts.qty_step), len(step_ms), len(fees.min_volume)
+    account, positions = np.zeros(MIN_VOLUMES + n_fee_tiers), np.zeros((n_symbols, LADDER + 3 * ladders.upper.shape[2]))
+    places, counts = np.zeros((n_symbols, N_PLACES), np.int64), np.zeros(N_COUNTS, np.int64)
+    rates = np.zeros((n_symbols, 2, n_fee_tiers, len(fees.start_ms)))
+    books = Books(account, positions, places, counts, rates, fees.start_ms, log)
+    begin(books, candles, settlements, contracts, fees, rules, initial_cash)
 
-    for i in range(n_candles):
-        if max(counts[N_FILLS], counts[N_REJECTED]) + FILLS_A_CANDLE > len(logs.fills):
-            return LOGS_FULL, i, state, counts, ruined
-        opened, closed, low, high = candles.open[i], candles.close[i], candles.low[i], candles.high[i]
+    cross, inverse = rules.cross, rules.inverse
+    is_aligned, has_rows = (np.diff(candles.first) == n_steps).all(), len(candles.row) > 1
+    is_trailed, has_stops, has_profits = (
+        is_given(decisions.trail), is_given(decisions.stop), is_given(decisions.take_profit),
+    )  # fmt: skip
+    is_protected = is_trailed or has_stops or has_profits
+    last_backing = len(backing) - 1
+    next_change = step_ms[0]
 
-        # 1. Open: settlements at this instant (or inside a gap before it) meet what was held before them.
-        while due < n_settlements and settlements.time_ms[due] <= candles.open_ms[i]:
-            if state[LOTS] != 0.0:
-                size = state[LOTS] * step
-                if math.isnan(settlements.mark[due]):
-                    if not last_for_mark:
-                        return MARK_MISSING, due, state, counts, ruined
-                    counts[MARK_OF_CANDLE] += 1
-                mark = mark_at(settlements, due, size, candles.close[i - 1], opened)
-                settle(state, counts, logs, settlements.time_ms[due], size, mark, settlements.rate[due])
-            due += 1
+    for step in range(n_steps):
+        now = step_ms[step]
+        following = step_ms[step + 1] if step + 1 < n_steps else NEVER
+        if now >= next_change:
+            if now >= counts[NEXT_RULES_MS]:
+                turn_rules(books, ladders, rules.mark_based_from_ms, now)
+            if now >= counts[NEXT_TIER_MS]:
+                turn_tier(books, now)
+            next_change = min(counts[NEXT_RULES_MS], counts[NEXT_TIER_MS])
+        account[BACKING] = backing[min(step, last_backing)]
 
-        want = decisions.target[i]
-        if math.isnan(want):
-            want = 0.0
-        if want != acted:
-            acted, pending = want, True
-        limit, lots = math.nan, 0.0
-        if pending:
-            limit = decisions.limit[i]
-            if math.isnan(limit):
-                lots = whole_lots(want, worth, decisions.close[i], step) - state[LOTS]
+        # 1. Open: settlements, and what was decided. Busy is a symbol in whose candle more than an exit can happen.
+        n_busy, n_orders = 0, 0
+        for s in range(n_symbols):
+            i = places[s, CANDLE]
+            if not is_aligned:
+                places[s, ACTIVE] = places[s, BUSY] = 0
+                if i >= candles.first[s + 1] or candles.open_ms[i] != now:
+                    continue
+                places[s, ACTIVE] = 1
+            row = candles.row[i] if has_rows else i
+            if not has_rows or i == candles.first[s] or row != candles.row[i - 1]:
+                want = decisions.target[row]
+                if math.isnan(want):
+                    want = 0.0
+                if want != positions[s, ACTED]:
+                    positions[s, ACTED] = want
+                    places[s, PENDING] = 1
+            ordered = places[s, PENDING] | places[s, EXITING]
+            busy = 1 if ordered or places[s, DUE_MS] < following else 0
+            places[s, BUSY] = busy
+            n_busy += busy
+            n_orders += ordered
+        is_judged = cross and n_busy > 0
+        if cross and not is_judged:
+            # No mark of these candles comes near a loss, by a bound that is quick to reckon: every position at its
+            # largest value and its worst mark at once, and no deductions.
+            left, needed = account[CASH] + account[BACKING], 0.0
+            for s in range(n_symbols):
+                lots = positions[s, LOTS]
                 if lots != 0.0:
+                    size = lots * positions[s, QTY_STEP]
+                    low = high = positions[s, MARK]
+                    if places[s, ACTIVE]:
+                        i = places[s, CANDLE]
+                        low, high = min(low, candles.mark_low[i]), max(high, candles.mark_high[i])
+                    left += gain(inverse, size, positions[s, ENTRY], low if lots > 0.0 else high)
+                    if counts[MARK_BASED] == 0:
+                        low = high = positions[s, ENTRY]
+                    needed += most_needed(positions[s], value(inverse, abs(size), low if inverse else high))
+            is_judged = left <= needed
+        if n_busy > 0 or is_judged:
+            for s in range(n_symbols):
+                if places[s, ACTIVE] and (places[s, BUSY] or is_judged):
+                    load(books, s, places[s, CANDLE], candles, decisions)
+                    if places[s, DUE_MS] <= now:
+                        settle_at_open(books, settlements, s, now)
+            if is_judged:
+                note_opens(books)
+            if n_orders > 0:
+                trade_opens(books, now)
+            if is_judged:
+                judge(books, now)
+
+            # 2. Inside.
+            for s in range(n_symbols):
+                if places[s, BUSY]:
+                    enter_inside(books, settlements, s)
+            if is_judged:
+                judge_path(books, inside_ms(books))
+        unrealized, has_left = 0.0, False
+        for s in range(n_symbols):
+            lots = positions[s, LOTS]
+            if places[s, ACTIVE]:
+                i = places[s, CANDLE]
+                if lots != 0.0:
+                    counts[HELD] += 1
+                if places[s, BUSY]:
+                    leave_inside(books, settlements, s)
+                    lots = positions[s, LOTS]
+                elif lots != 0.0:
                     side = 1.0 if lots > 0.0 else -1.0
-                    price = round_price(opened * (1.0 + side * terms.slippage_rate), tick, side)
-                    execute(
-                        state, counts, logs, terms, ladder, eras,
-                        candles.open_ms[i], i, lots, price, opened, TAKER, BY_MARKET,
-                    )  # fmt: skip
-                pending, lots = False, 0.0
-            else:
-                lots = whole_lots(want, worth, limit, step) - state[LOTS]
-                if lots == 0.0:
-                    pending = False
-                else:
-                    limit = round_price(limit, tick, -lots)
-                    if limit >= opened if lots > 0.0 else limit <= opened:
-                        counts[CROSSED] += 1
-                        lots = 0.0
-                    elif low < limit if lots > 0.0 else high > limit:
-                        pass
-                    else:
-                        counts[UNFILLED] += 1
-                        lots = 0.0
-
-        # 2. Inside. From here ``lots`` is a limit order through which the last price has traded, or zero.
-        first_inside = due
-        held_before = state[LOTS]
-        while due < n_settlements and settlements.time_ms[due] < candles.close_ms[i]:
-            size = held_before * step
-            if math.isnan(settlements.mark[due]) and (size != 0.0 or lots != 0.0):
-                if not last_for_mark:
-                    return MARK_MISSING, due, state, counts, ruined
-                counts[MARK_OF_CANDLE] += 1
-            if size * settlements.rate[due] > 0.0:
-                mark = mark_at(settlements, due, size, low, high)
-                settle(state, counts, logs, settlements.time_ms[due], size, mark, settlements.rate[due])
-            due += 1
-
-        if state[LOTS] != 0.0 or lots != 0.0:
-            counts[HELD] += 1
-            entered_at = opened
-            stop = decisions.stop[i]
-            adds = state[LOTS] * lots >= 0.0
-            gone = False
-            protects = stop_of(want, lots, stop, tick)
-            if (lots != 0.0 and adds) and (
-                state[LOTS] == 0.0
-                or limit_comes_first(state, counts, terms, ladder, eras, candles, i, lots, limit, protects)
-            ):
-                execute(
-                    state, counts, logs, terms, ladder, eras,
-                    candles.close_ms[i] - 1, i, lots, limit, limit, MAKER, BY_LIMIT,
-                )  # fmt: skip
-                entered_at, lots, pending = limit, 0.0, False
-            if state[LOTS] != 0.0:
-                # Most candles reach neither: looking here first keeps the call out of the common path.
-                side = 1.0 if state[LOTS] > 0.0 else -1.0
-                protects = stop_of(want, side, stop, tick)
-                if reached(side, protects, low, high) or reached(
-                    side, state[LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i]
-                ):
-                    gone = exit_inside(
-                        state, counts, logs, terms, ladder, eras, candles, i, protects, entered_at
-                    )  # fmt: skip
-            if gone:
-                # The venue cancels what rests, and nothing is opened again until the strategy changes its mind.
-                pending = False
-            elif lots != 0.0 and not adds:
-                side_before = state[LOTS]
-                execute(
-                    state, counts, logs, terms, ladder, eras,
-                    candles.close_ms[i] - 1, i, lots, limit, limit, MAKER, BY_LIMIT,
-                )  # fmt: skip
-                pending = False
-                if state[LOTS] * side_before < 0.0:
-                    exit_inside(
-                        state, counts, logs, terms, ladder, eras, candles, i,
-                        stop_of(want, state[LOTS], stop, tick), limit,
-                    )  # fmt: skip
-
-        for k in range(first_inside, due):
-            before = held_before * step
-            size = state[LOTS] * step
-            if before * settlements.rate[k] > 0.0:
-                continue
-            mark_before = mark_at(settlements, k, before, low, high)
-            mark_now = mark_at(settlements, k, size, low, high)
-            if before * mark_before * settlements.rate[k] > size * mark_now * settlements.rate[k]:
-                size, mark_now = before, mark_before
-            if size != 0.0:
-                settle(state, counts, logs, settlements.time_ms[k], size, mark_now, settlements.rate[k])
+                    touched = reached(side, positions[s, LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i])
+                    if is_protected and not touched:
+                        row = candles.row[i] if has_rows else i
+                        touched = is_touched(
+                            side, positions[s, BEST], candles.low[i], candles.high[i],
+                            at(decisions.stop, row), at(decisions.take_profit, row), at(decisions.trail, row),
+                        )  # fmt: skip
+                    if touched or is_trailed:
+                        load(books, s, i, candles, decisions)
+                    if touched:
+                        exit_inside(books, s, i, candles.open[i])
+                        has_left = has_left or positions[s, LOTS] != lots
+                        lots = positions[s, LOTS]
+                if is_trailed and lots != 0.0:
+                    remember_best(books, s, i)
+                places[s, ENTERED] = FROM_OPEN
+                positions[s, MARK] = candles.mark_close[i]
+            if lots != 0.0:
+                unrealized += gain(inverse, lots * positions[s, QTY_STEP], positions[s, ENTRY], positions[s, MARK])
 
         # 3. Close.
-        worth = state[CASH] + state[LOTS] * step * (candles.mark_close[i] - state[ENTRY])
-        if worth <= 0.0:
-            if state[LOTS] != 0.0:
-                side = 1.0 if state[LOTS] > 0.0 else -1.0
-                price = round_price(closed * (1.0 - side * terms.slippage_rate), tick, -side)
-                fill(
-                    state, counts, logs, terms, ladder, eras,
-                    candles.close_ms[i] - 1, i, -state[LOTS], price, closed, TAKER, BY_RUIN,
-                )  # fmt: skip
-            ruined = i
-            equity[i:] = state[CASH]
-            break
-        equity[i] = worth
-    return DONE, n_candles, state, counts, ruined
-
-
-@jit
-def stop_of(want, side, stop, tick):  # type: ignore[no-untyped-def]
-    """Return the stop that protects a position of ``side``, on a tick and away from the price; NaN when it has none.
-
-    A stop belongs to the side that was decided: while a flip still rests as a limit, the old side has none.
-    """
-    if want * side < 0.0:
-        return math.nan
-    return round_price(stop, tick, -side)
+        worth = account[CASH] + unrealized
+        if (is_judged or (cross and has_left)) and judge(books, inside_ms(books)):
+            worth = account[CASH]
+        if counts[STATUS] != DONE:
+            return counts[STATUS], counts[WHERE], account, positions, counts, -1
+        account[WORTH] = worth
+        if worth + account[BACKING] <= 0.0:
+            for s in range(n_symbols):
+                if positions[s, LOTS] != 0.0:
+                    load(books, s, places[s, CANDLE] - 1 + places[s, ACTIVE], candles, decisions)
+            close_for_good(books)
+            account[WORTH] = account[CASH]
+            equity[step:] = account[CASH]
+            return DONE, n_steps, account, positions, counts, step
+        equity[step] = worth
+        for s in range(n_symbols):
+            places[s, CANDLE] += places[s, ACTIVE]
+    return DONE, n_steps, account, positions, counts, -1

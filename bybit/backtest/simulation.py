@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bybit.backtest.account_kernel import simulate
+from bybit.backtest.kernel import simulate
 from bybit.backtest.records import (
     LOG_COLUMNS,
     LOG_WIDTH,
