@@ -41,5 +41,21 @@ def write_tape(folder: Path, symbols: list[str], period: Period, interval: Inter
     return folder
 
 
+def write_inverse_tape(
+    folder: Path, symbols: list[str], period: Period, interval: Interval = Interval.MINUTE_15
+) -> Path:
+    """Record inverse contracts at the prices of the linear ones: volume in USD, turnover in coin; return ``folder``."""
+    write_tape(folder, [f"{symbol}T" for symbol in symbols], period, interval)
+    for file in [*folder.glob("*/bybit_linear_*.parquet")]:
+        frame = pd.read_parquet(file)
+        frame["symbol"] = frame["symbol"].str.removesuffix("T")
+        if "volume" in frame:
+            frame["volume"] = (frame["volume"] * frame["close"]).round()
+            frame["turnover"] = (frame["volume"] / frame["close"]).round(8)
+        frame.to_parquet(file.with_name(file.name.replace("bybit_linear_", "bybit_inverse_").replace("USDT", "USD")))
+        file.unlink()
+    return folder
+
+
 def ninety_days(start: datetime) -> Period:
     return Period(start, start + timedelta(days=90))

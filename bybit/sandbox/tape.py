@@ -15,7 +15,7 @@ from bybit.rules.margin import RiskTier
 from bybit.rules.periods import to_ms, utc
 from bybit.sandbox.bars import aggregate, aggregate_whole
 from bybit.sandbox.closed import Maintenance
-from bybit.sandbox.ladders import borrowed_ladders, ladder
+from bybit.sandbox.ladders import borrowed_ladders, inverse_ladder, ladder, short_ladders
 from bybit.sandbox.market import Gap, Quote, Rows, Window, cut, no_rows
 from bybit.sandbox.path import Point, Tick, candle_points, merged, price_of
 from bybit.sandbox.tape_files import Recording, read_tape
@@ -67,13 +67,13 @@ class TapeMarket:
     closed so far and the open of the one still running; where no finer ones are recorded it shows its open alone,
     with volume 0 so far.
 
-    A missing turnover is served as volume x mean of open, high, low and close, since the venue always sends a number
-    and 0 would deny a trade that took place; ``assumptions`` says for which series. A missing price or volume is
-    served as "".
+    A missing turnover is served as volume x mean of open, high, low and close (inverse: volume / mean, coin), since the
+    venue always sends a number and 0 would deny a trade that took place; ``assumptions`` says for which series. A
+    missing price or volume is served as "".
     """
 
     def __init__(self, recording: Recording) -> None:
-        self._recorded = {key: _with_turnover(rows) for key, rows in recording.candles.items() if len(rows)}
+        self._recorded = {key: _with_turnover(key, rows) for key, rows in recording.candles.items() if len(rows)}
         estimated = [str(key) for key, rows in recording.candles.items() if _lacks_turnover(rows)]
         self._built: dict[SeriesKey, Rows] = {}
         self._funding = recording.funding
@@ -88,7 +88,7 @@ class TapeMarket:
     def _notes(self, recording: Recording, estimated: Sequence[str], notes: Iterable[str]) -> Iterable[str]:
         yield from (f"{name} tells no category: served as linear" for name in recording.unnamed)
         if estimated:
-            yield f"turnover is volume x mean price, none is recorded: {_named(estimated)}"
+            yield f"turnover is volume x mean price (inverse: / mean price), none is recorded: {_named(estimated)}"
         yield from notes
         priced = {(key.category, key.symbol) for key in self._recorded if key.price is PriceType.LAST}
         marked = {(key.category, key.symbol) for key in self._recorded if key.price is PriceType.MARK}
@@ -102,7 +102,9 @@ class TapeMarket:
             yield "tickers: the funding estimate is the last one settled, the interval that of the last two settlements"
         traded = {symbol for category, symbol in priced if category is Category.LINEAR}
         newest = max((rows[-1, 0] for rows in self._recorded.values()), default=0.0)
-        yield from borrowed_ladders(self.instruments(Category.LINEAR, 0), utc(int(newest)).date(), traded)
+        day = utc(int(newest)).date()
+        yield from borrowed_ladders(self.instruments(Category.LINEAR, 0), day, traded)
+        yield from short_ladders(self.instruments(Category.INVERSE, 0), day)
 
     def _has_index(self, category: Category, symbol: str) -> bool:
         return any(
@@ -114,9 +116,11 @@ class TapeMarket:
         return self._instruments.get(category, ())
 
     def risk_tiers(self, category: Category, symbol: str, now_ms: int) -> tuple[RiskTier, ...]:
-        """Return the margin ladder of one linear contract, lowest tier first; of no other category one is known."""
-        if category is not Category.LINEAR:
+        """Return the margin ladder of one contract, lowest tier first; spot has none."""
+        if category is Category.SPOT:
             return ()
+        if category is Category.INVERSE:
+            return inverse_ladder(symbol, utc(now_ms).date())[0]
         leverage = next((item.max_leverage for item in self.instruments(category, 0) if item.symbol == symbol), None)
         return ladder(symbol, leverage, utc(now_ms).date())[0]
 
@@ -299,12 +303,16 @@ def _lacks_turnover(rows: Rows) -> bool:
     return rows.shape[1] == 7 and bool(np.isnan(rows[:, 6]).any())
 
 
-def _with_turnover(rows: Rows) -> Rows:
+def _with_turnover(key: SeriesKey, rows: Rows) -> Rows:
     if not _lacks_turnover(rows):
         return rows
     filled = rows.copy()
     missing = np.isnan(rows[:, 6])
-    filled[missing, 6] = np.round(rows[missing, 5] * rows[missing, 1:5].mean(axis=1), 4)
+    price, volume = rows[missing, 1:5].mean(axis=1), rows[missing, 5]
+    # Inverse volume is counted in USD, and its turnover in coin.
+    filled[missing, 6] = (
+        np.round(volume / price, 8) if key.category is Category.INVERSE else np.round(volume * price, 4)
+    )
     return filled
 
 

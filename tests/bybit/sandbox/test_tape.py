@@ -315,3 +315,23 @@ def test_the_recorded_tape_repeats_no_open_time(shared: Path) -> None:
             times = _all(market, _key(interval, symbol=symbol))[:, 0]
             assert len(times) > 0
             assert np.all(np.diff(times) > 0)
+
+
+def test_an_inverse_contract_is_served_with_what_is_recorded_of_its_ladder_and_that_is_said(tmp_path: Path) -> None:
+    bare = [(*row[:6], None) for row in minutes(START, 3)]
+    for symbol in ("BTCUSD", "ETHUSD"):
+        candle_file(tmp_path / "klines" / f"bybit_inverse_{symbol}_1m.parquet", bare, symbol=symbol)
+        funding_file(tmp_path / "funding" / f"bybit_inverse_{symbol}.parquet", [(START, 0.0001)], symbol=symbol)
+    market = load_tape(tmp_path)
+    inverse = Category.INVERSE
+    assert [item.settle_coin for item in market.instruments(inverse, LATER)] == ["BTC", "ETH"]
+    assert market.instruments(LINEAR, LATER) == ()
+    assert len(market.funding(inverse, "ETHUSD", Window(None, None, 9), LATER)) == 1
+    tiers = market.risk_tiers(inverse, "ETHUSD", LATER)
+    assert [(tier.symbol, tier.max_notional) for tier in tiers] == [("ETHUSD", 150), ("ETHUSD", 300)]
+    said = [text for text in market.assumptions if "ladder" in text]
+    assert any("BTCUSD: only the lowest 2 tiers, up to 300 BTC, are recorded" in text for text in said)
+    assert any("stands in for ETHUSD" in text and "300 ETH" in text for text in said)
+    # Volume counts USD, turnover coin.
+    key = SeriesKey(inverse, "BTCUSD", PriceType.LAST, Interval.MINUTE_1)
+    assert _all(market, key)[1, 6] == pytest.approx(2.0 / ((101 + 101.9 + 100.5 + 101.5) / 4), abs=1e-8)
