@@ -17,8 +17,8 @@ from prefect import task
 
 from bybit.backtest.engine import ENGINE_VERSION, BacktestEngine, BacktestResult, MarketData
 from bybit.backtest.slippage import Slippage
-from bybit.rules.availability import is_closed
-from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
+from bybit.rules.availability import Closure, is_closed, untraded
+from bybit.rules.candles import Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.rules.fee_tiers import VolumeTiers
 from bybit.rules.fees import FeeSchedule
@@ -26,7 +26,8 @@ from bybit.store.runs import RunRecord
 from bybit.strategies import Strategy, build
 from tasks.connections import store
 from tasks.fees import schedule_of
-from tasks.plans import BacktestCase, SymbolPlan, table_tier
+from tasks.margin import dated_tiers
+from tasks.plans import BacktestCase, SymbolPlan, checked, table_tier
 from tasks.settings import settings
 
 Row = dict[str, Any]
@@ -54,13 +55,16 @@ def data_version(symbol: SymbolPlan) -> str:
         (PriceType.MARK, symbol.mark_interval, symbol.mark),
     ):
         if text is not None and span is not None:
-            key = SeriesKey(Category.LINEAR, symbol.symbol, price, Interval.parse(text))
+            key = SeriesKey(symbol.category, symbol.symbol, price, Interval.parse(text))
             version.append(database.candles.content_hash(key, span.period))
     if symbol.funding is not None:
-        version.append(database.funding.content_hash(Category.LINEAR, symbol.symbol, symbol.funding.period))
+        version.append(database.funding.content_hash(symbol.category, symbol.symbol, symbol.funding.period))
     # The day on which the venue told its rules is not part of what they say.
-    version.append(repr(replace(database.instruments.get(Category.LINEAR, symbol.symbol), as_of=_NO_DAY)))
-    version += [repr(replace(tier, as_of=_NO_DAY)) for tier in database.risk_tiers.get(symbol.symbol)]
+    version.append(repr(replace(database.instruments.get(symbol.category, symbol.symbol), as_of=_NO_DAY)))
+    tiers = dated_tiers(symbol.symbol)
+    first = tiers[0].as_of
+    version += [repr(replace(tier, as_of=_NO_DAY if tier.as_of == first else tier.as_of)) for tier in tiers]
+    version += [str(closure.evidence) for closure in database.closures.list(symbol.category, symbol.candles.period)]
     # Spans that nobody asked for are no part of the hashes above.
     version.append(symbol.model_dump_json())
     return hashlib.sha256("\n".join(version).encode()).hexdigest()[:16]
@@ -83,7 +87,7 @@ def backtest_case(case: BacktestCase) -> Row:
     """
     strategy = build(case.strategy)
     try:
-        schedule, _, _ = schedule_of(case.tier)
+        schedule, _, _ = schedule_of(case.tier, case.category)
         markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
         key = _run_key(case, strategy, markets, schedule)
         known = store().runs.find(key)
@@ -115,8 +119,8 @@ def reproduce(run_key: str) -> Row:
     if len(known) != 1:
         raise InvalidInput(f"{len(known)} stored runs have a key that starts with {run_key!r}: give more of it")
     record = known[0]
-    case = BacktestCase.model_validate(record.provenance["case"])
-    (schedule, _, _), strategy = schedule_of(case.tier), build(case.strategy, record.params)
+    case = checked(BacktestCase, **record.provenance["case"])
+    (schedule, _, _), strategy = schedule_of(case.tier, case.category), build(case.strategy, record.params)
     markets = [_market(symbol, case.terms.allow_gaps) for symbol in case.symbols]
     key = _run_key(case, strategy, markets, schedule)
     if key != record.run_key:
@@ -148,6 +152,7 @@ def _simulate(
         margin_mode=terms.margin_mode,
         mark_policy=terms.mark_policy,
         funding_policy=terms.funding_policy,
+        category=case.category,
         liquidation=terms.liquidation,
         participation_rate=terms.participation_rate,
         tier_by_volume=VolumeTiers.builtin() if terms.tier_by_volume else None,
@@ -162,7 +167,7 @@ def _fee_bounds(
 
     The table's own day is the latest: the first on which somebody saw the new rate.
     """
-    windows = schedule.uncertain(case.span.period)
+    windows = schedule.uncertain(case.span.period, case.category)
     if not case.terms.fee_bounds or not windows:
         return None
     bounds: Row = {"windows": [str(window) for window in windows]}
@@ -177,30 +182,46 @@ def _fee_bounds(
 def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     database = store()
     interval = Interval.parse(symbol.interval)
-    key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.LAST, interval)
+    key = SeriesKey(symbol.category, symbol.symbol, PriceType.LAST, interval)
     period = symbol.candles.period
     mark, mark_interval = None, None
     if symbol.mark is not None and symbol.mark_interval is not None:
         mark_interval = Interval.parse(symbol.mark_interval)
-        mark_key = SeriesKey(Category.LINEAR, symbol.symbol, PriceType.MARK, mark_interval)
+        mark_key = SeriesKey(symbol.category, symbol.symbol, PriceType.MARK, mark_interval)
         mark = database.candles.read(mark_key, symbol.mark.period)
+    detail, detail_interval = None, None
+    if symbol.detail is not None and symbol.detail_interval is not None:
+        detail_interval = Interval.parse(symbol.detail_interval)
+        detail_key = SeriesKey(symbol.category, symbol.symbol, PriceType.LAST, detail_interval)
+        detail = database.candles.read(detail_key, symbol.detail.period)
     funding = []
     if symbol.funding is not None:
-        funding = database.funding.rates(Category.LINEAR, symbol.symbol, symbol.funding.period)
+        funding = database.funding.rates(symbol.category, symbol.symbol, symbol.funding.period)
     # While nobody could trade nothing is missing; any other hole has to be allowed by name.
     holes = [hole for hole in database.coverage.holes(key, period) if allow_gaps or is_closed(hole.reason)]
+    closures = database.closures.list(symbol.category, period)
     return MarketData(
         symbol=symbol.symbol,
         interval=interval,
-        candles=database.candles.read(key, period),
+        candles=traded(database.candles.read(key, period), interval, closures),
         mark=mark,
         mark_interval=mark_interval,
         funding=funding,
-        instrument=database.instruments.get(Category.LINEAR, symbol.symbol),
-        risk_tiers=database.risk_tiers.get(symbol.symbol),
-        gaps=tuple(hole.period for hole in holes),
+        instrument=database.instruments.get(symbol.category, symbol.symbol),
+        risk_tiers=dated_tiers(symbol.symbol),
+        gaps=(*(hole.period for hole in holes), *(closure.whole_minutes for closure in closures)),
         data_version=data_version(symbol),
+        detail=detail,
+        detail_interval=detail_interval,
     )
+
+
+def traded(candles: pd.DataFrame, interval: Interval, closures: Sequence[Closure]) -> pd.DataFrame:
+    """Leave out the candles with which the venue fills the time in which it was closed."""
+    if not closures or candles.empty:
+        return candles
+    opened = pd.DatetimeIndex(candles.index).as_unit("ms").asi8
+    return candles[~untraded(closures, interval, opened, candles["volume"].to_numpy())]
 
 
 _NO_DAY = datetime(1970, 1, 1, tzinfo=UTC)
@@ -232,8 +253,9 @@ def _record(key: str, case: BacktestCase, strategy: Strategy, result: BacktestRe
             "costs": asdict(result.costs),
             "costs_by_symbol": {symbol: asdict(costs) for symbol, costs in result.costs_by_symbol.items()},
             "fee_bounds": bounds,
-            "assumptions": result.assumptions | schedule_of(case.tier)[2],
+            "assumptions": result.assumptions | schedule_of(case.tier, case.category)[2],
             "rejected_orders": result.rejected_orders,
+            "settle_coin": case.settle_coin,
             "initial_capital": case.terms.initial_capital,
             "equity_daily": _daily(result),
         },
@@ -251,7 +273,11 @@ def _refused(case: BacktestCase, strategy: Strategy, refusal: PerpflowError) -> 
             tier=case.tier,
             period=case.span.period,
             symbols=tuple(symbol.symbol for symbol in case.symbols),
-            metrics={"refused": str(refusal), "initial_capital": case.terms.initial_capital},
+            metrics={
+                "refused": str(refusal),
+                "settle_coin": case.settle_coin,
+                "initial_capital": case.terms.initial_capital,
+            },
             provenance={},
         )
     )
@@ -266,6 +292,7 @@ def _row(record: RunRecord) -> Row:
         "fee_bounds",
         "assumptions",
         "rejected_orders",
+        "settle_coin",
         "initial_capital",
         "equity_daily",
     )

@@ -17,7 +17,7 @@ import numpy as np
 from bybit.history.closures import Closures, Reason
 from bybit.history.pages import NARROW_CANDLES, absent, gaps, pages
 from bybit.history.venue import Reply, Venue, ask
-from bybit.rules.candles import SeriesKey
+from bybit.rules.candles import PriceType, SeriesKey
 from bybit.rules.periods import Period, Span
 from bybit.store import Conflict, Hole, Lease, Rejected, Store
 from bybit.store.bulk import ROW, Rows
@@ -219,6 +219,9 @@ class CandleIngest:
         self.tally.n_outside += sum(reply.n_outside for reply in replies)
         self.tally.n_duplicate += sum(reply.n_duplicate for reply in replies)
         left = absent(self._key.interval, segment.span, rows)
+        if self._key.price is PriceType.LAST and (rows["volume"] == 0).any():
+            # The venue fills what nobody traded: whether anybody could have is known now, and forgotten later.
+            self._closures.all()
         late = left[left >= self._fresh_ms]
         covered_to = int(late[0]) if len(late) else segment.span[1]
         spoiled: dict[int, str] = {}

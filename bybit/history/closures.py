@@ -1,4 +1,4 @@
-"""When the venue was closed, by its own announcements: asked for at most once an ingest, and only about a hole."""
+"""When the venue was closed, by its own announcements: asked for once an ingest at most, and only if nobody traded."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,28 +18,31 @@ Reason = tuple[str, tuple[tuple[str, str | int], ...]]
 
 
 class Closures:
-    """The closures of one category that the venue has announced by ``now``.
+    """The closures of one category that the venue has announced by ``now``, or had when the store last heard of them.
 
     A venue that does not serve announcements has announced none; its holes stay without an excuse.
     """
 
-    def __init__(self, venue: Venue, category: Category, now: datetime) -> None:
+    def __init__(self, venue: Venue, store: Store, category: Category, now: datetime) -> None:
         self._venue = venue
+        self._store = store
         self._category = category
         self._now = now
         self._known: list[Closure] | None = None
         self.requests = 0
 
     def all(self) -> list[Closure]:
-        """Return them; the first call asks the venue."""
+        """Return them; the first call asks the venue, and keeps what it says."""
         if self._known is None:
             self.requests += 1
             try:
                 notices = self._venue.get_system_status()
             except RequestRejected:
                 notices = []
-            found = [closure for notice in notices if (closure := Closure.of(notice, self._now)) is not None]
-            self._known = [closure for closure in found if closure.closes(self._category)]
+            found = [Closure.of(notice, self._now) for notice in notices]
+            self._store.closures.write(closure for closure in found if closure is not None)
+            # The venue forgets its old ones.
+            self._known = self._store.closures.list(self._category)
         return self._known
 
     def reason(self, interval: Interval, open_ms: int) -> Reason:

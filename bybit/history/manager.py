@@ -136,7 +136,7 @@ class HistoricalDataManager:
                 if on_progress is not None:
                     on_progress(done, total)
 
-            closures = Closures(self._venue, key.category, run.asked)
+            closures = Closures(self._venue, self._store, key.category, run.asked)
             ingest = CandleIngest(
                 self._venue,
                 self._store,

@@ -4,13 +4,16 @@ A candle that is absent for one of these reasons was never made: nothing is miss
 Any other absence is a fault of the data until somebody explains it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import Final, Protocol
 
-from bybit.rules.candles import Category
+import numpy as np
+from numpy.typing import NDArray
+
+from bybit.rules.candles import Category, Interval
 from bybit.rules.periods import Period, utc
 
 BEFORE_LISTING: Final = "before listing"
@@ -137,14 +140,36 @@ class Closure:
         It must lie inside as a whole: a longer one has seen trades before or after. Announcements are taken to the
         whole minute, outwards.
         """
+        start, end = self.whole_minutes.span_ms
+        return start <= open_ms and close_ms <= end
+
+    @property
+    def whole_minutes(self) -> Period:
+        """The span to the whole minute, outwards: where candles may be absent."""
         start, end = self.period.span_ms
-        return start // _MINUTE_MS * _MINUTE_MS <= open_ms and close_ms <= -(-end // _MINUTE_MS) * _MINUTE_MS
+        return Period.from_ms(start // _MINUTE_MS * _MINUTE_MS, -(-end // _MINUTE_MS) * _MINUTE_MS)
 
     @property
     def evidence(self) -> dict[str, str | int]:
         """What the venue said, for the record."""
         start, end = (utc(moment).isoformat() for moment in self.period.span_ms)
         return {"notice": self.notice_id, "title": self.title, "begin": start, "end": end}
+
+
+def untraded(
+    closures: Iterable[Closure], interval: Interval, open_ms: NDArray[np.int64], volume: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which candles only stand for a time in which nobody could trade, shape (n_candles,).
+
+    The venue writes a flat candle without volume for a minute without a trade, recorded ones show; in a closure it is
+    no market. One with volume was traded, whatever was announced.
+    """
+    found = np.zeros(len(open_ms), dtype=np.bool_)
+    for closure in closures:
+        start, end = closure.whole_minutes.span_ms
+        for place in np.flatnonzero((open_ms >= start) & (open_ms < end) & (volume == 0)):
+            found[place] = closure.explains(int(open_ms[place]), interval.close_ms(int(open_ms[place])))
+    return found
 
 
 def is_closed(reason: str) -> bool:

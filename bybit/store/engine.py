@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from bybit.store.candles import CandleTable
+from bybit.store.closures import ClosureTable
 from bybit.store.coverage import CoverageTable
 from bybit.store.database import BUSY_TIMEOUT_MS, Database
 from bybit.store.decisions import DecisionTable
@@ -39,6 +40,7 @@ class Store:
         self.conflicts = ConflictTable(database, self.series)
         self.rejected = RejectedTable(database, self.series)
         self.instruments = InstrumentTable(database)
+        self.closures = ClosureTable(database)
         self.risk_tiers = RiskTierTable(database)
         self.fees = FeeTable(database)
         self.runs = RunTable(database)

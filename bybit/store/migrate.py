@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from bybit.store.errors import NewerSchema
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision this code knows, oldest first; a test holds it equal to the files in ``migrations/versions``."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -47,9 +47,21 @@ series = Table(
     Column("symbol", Text, nullable=False),
     Column("price", Text, nullable=False),
     Column("interval", Text, nullable=False),
-    # Goes up with every commit that changed rows, coverage or holes: caches are keyed by it.
+    # Goes up with every commit that changed rows, coverage or holes.
     Column("version", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("exchange", "category", "symbol", "price", "interval", name="series_names_one"),
+)
+
+series_changes = Table(
+    "series_changes",
+    metadata,
+    _series_id(),
+    Column("version", BigInteger, nullable=False),
+    # Names what the series was after this change, here and in every copy of the database: caches are keyed by it.
+    Column("stamp", Text, nullable=False),
+    # Where rows were added or changed; NULL when only coverage or holes were.
+    *(Column(name, BigInteger, nullable=True) for name in ("start_ms", "end_ms")),
+    PrimaryKeyConstraint("series_id", "version"),
 )
 
 candles = Table(
@@ -214,6 +226,17 @@ fee_snapshots = Table(
     Column("maker", Text, nullable=False),
     Column("taker", Text, nullable=False),
     UniqueConstraint("category", "symbol", "time_ms", name="fee_snapshots_once"),
+)
+
+closures = Table(
+    "closures",
+    metadata,
+    Column("notice_id", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("products", Text, nullable=False),
+    CheckConstraint("start_ms < end_ms", name="closures_not_empty"),
 )
 
 backtest_runs = Table(

@@ -1,9 +1,14 @@
 """Holes that the venue has announced are told from those that nobody explains."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from bybit.client.errors import RequestRejected
+from bybit.client.replies import CandlePage
 from bybit.history import HistoricalDataManager
+from bybit.rules.candles import Category
 from bybit.store import MAINTENANCE, VENUE_EMPTY, Store
 from tests.bybit.history.venues import FakeVenue, notice
 from tests.bybit.store.examples import KEY, MINUTE_MS, START, START_MS, minutes
@@ -29,7 +34,7 @@ def reasons(store: Store) -> list[tuple[int, int, str]]:
 
 def test_candles_absent_in_an_announced_maintenance_were_never_made(store: Store) -> None:
     venue = FakeVenue(LATER, lost=lost(range(100, 160), range(300, 310)))
-    venue.notices = [notice(moment(105), moment(150)), notice(moment(300), moment(310), products=(2,))]
+    venue.notices = [notice(moment(105), moment(150)), notice(moment(300), moment(310), products=(2,), notice_id="n2")]
     report = HistoricalDataManager(venue, store).ingest_candles(KEY, minutes(0, 500))
     assert reasons(store) == [
         (100, 105, VENUE_EMPTY),
@@ -96,3 +101,27 @@ def test_a_venue_without_announcements_has_announced_nothing(small_store: Store)
 
     HistoricalDataManager(Silent(LATER, lost=lost(range(5))), small_store).ingest_candles(KEY, minutes(0, 50))
     assert reasons(small_store) == [(0, 5, VENUE_EMPTY)]
+
+
+def test_what_the_venue_has_forgotten_is_still_known(store: Store) -> None:
+    venue = FakeVenue(LATER, lost=lost(range(100, 160)), notices=[notice(moment(100), moment(160))])
+    other = FakeVenue(LATER, lost=lost(range(100, 160)), listed=replace(venue.listed, symbol="ETHUSDT"))
+    HistoricalDataManager(venue, store).ingest_candles(KEY, minutes(0, 500))
+    HistoricalDataManager(other, store).ingest_candles(replace(KEY, symbol="ETHUSDT"), minutes(0, 500))
+    (hole,) = store.coverage.holes(replace(KEY, symbol="ETHUSDT"))
+    assert hole.reason == MAINTENANCE
+    assert [closure.period for closure in store.closures.list(Category.LINEAR)] == [minutes(100, 160)]
+
+
+def test_a_closure_that_the_venue_fills_with_silent_candles_is_kept_with_them(store: Store) -> None:
+    def silent(page: CandlePage) -> CandlePage:
+        columns = page.candles
+        inside = (columns.open_time_ms >= START_MS + 100 * MINUTE_MS) & (
+            columns.open_time_ms < START_MS + 160 * MINUTE_MS
+        )
+        return replace(page, candles=replace(columns, volume=np.where(inside, 0.0, columns.volume)))
+
+    venue = FakeVenue(LATER, spoil=silent, notices=[notice(moment(100), moment(160))])
+    report = HistoricalDataManager(venue, store).ingest_candles(KEY, minutes(0, 500))
+    assert (venue.n_status, report.holes, report.rows_total) == (1, (), 500)
+    assert [closure.period for closure in store.closures.list(Category.LINEAR)] == [minutes(100, 160)]

@@ -1,9 +1,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
-from bybit.rules.availability import AFTER_DELISTING, BEFORE_LISTING, MAINTENANCE, Closure, is_closed
+from bybit.rules.availability import AFTER_DELISTING, BEFORE_LISTING, MAINTENANCE, Closure, is_closed, untraded
 from bybit.rules.candles import Category, Interval
 from bybit.rules.periods import Period, to_ms
 from tests.bybit.history.venues import notice
@@ -73,3 +74,18 @@ def test_a_candle_is_explained_only_when_it_lies_inside_as_a_whole():
 def test_a_closed_venue_is_no_fault_and_an_empty_one_is():
     assert all(is_closed(reason) for reason in (BEFORE_LISTING, AFTER_DELISTING, MAINTENANCE))
     assert not any(is_closed(reason) for reason in ("venue-empty", "rejected", "conflicting", ""))
+
+
+def test_only_an_untraded_candle_inside_a_closure_stands_for_nothing():
+    found = closure()
+    assert found is not None
+    minute = Interval.MINUTE_1
+    opened = to_ms(BEGIN.replace(second=0)) + np.arange(-2, 33) * 60_000
+    volume = np.zeros(len(opened))
+    volume[5] = 3.0
+    expected = [place for place in range(2, 32) if place != 5]
+    assert np.flatnonzero(untraded([found], minute, opened, volume)).tolist() == expected
+    assert not untraded([], minute, opened, volume).any()
+    # An hour of which a half was closed may have been silent by itself.
+    hours = np.asarray([to_ms(BEGIN.replace(minute=0, second=0))])
+    assert not untraded([found], Interval.HOUR_1, hours, np.zeros(1)).any()

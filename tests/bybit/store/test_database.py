@@ -282,7 +282,8 @@ def test_a_deadlock_is_resolved_by_trying_again(server_store: Store) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(tries) == 3
+        # Three, unless the machine is so busy that they get in each other's way again.
+        assert len(tries) >= 3
         owners = store.database.read(lambda c: c.exec_driver_sql("SELECT owner FROM leases").scalars().all())
         assert [sorted(owner) for owner in owners] == [["a", "b"], ["a", "b"]]
 
