@@ -70,6 +70,13 @@ class RiskTierTable:
             raise NotEstablished(f"no margin ladder of {symbol}{when} is stored: ingest the risk tiers first")
         return found
 
+    def history(self, symbol: str) -> tuple[RiskTier, ...]:
+        """Return every ladder of ``symbol``, oldest day first, lowest tier first within a day; empty when none is."""
+        query = (
+            select(risk_tiers).where(risk_tiers.c.symbol == symbol).order_by(risk_tiers.c.as_of_ms, risk_tiers.c.tier)
+        )
+        return self._database.read(lambda connection: tuple(_tier(row) for row in connection.execute(query)))
+
 
 def _check(ladder: tuple[RiskTier, ...]) -> None:
     name = f"margin ladder of {ladder[0].symbol} as of {ladder[0].as_of.isoformat()}"

@@ -58,3 +58,14 @@ def test_an_early_date_has_no_ladder(store: Store) -> None:
     with pytest.raises(NotEstablished, match="as of 2025-02-28"):
         store.risk_tiers.get("BTCUSDT", START - timedelta(days=1))
     assert store.risk_tiers.get("BTCUSDT", START)[0].mm_deduction == Decimal(0)
+
+
+def test_every_ladder_of_a_symbol_is_kept_with_its_day(store: Store) -> None:
+    later = START + timedelta(days=5)
+    store.risk_tiers.write([*ladder(as_of=later, n_tiers=2), *ladder("ETHUSDT")])
+    store.risk_tiers.write(ladder(n_tiers=4))
+    assert [(tier.as_of, tier.tier) for tier in store.risk_tiers.history("BTCUSDT")] == [
+        *((START, number) for number in (1, 2, 3, 4)),
+        *((later, number) for number in (1, 2)),
+    ]
+    assert store.risk_tiers.history("SOLUSDT") == ()
