@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from validation.reconcile_bookings import Booking, Kind, Source
 
+_MINUTE_MS = 60_000
 _ORDER = {source: at for at, source in enumerate(Source)}
 
 
@@ -98,11 +99,12 @@ def events_of(bookings: Iterable[Booking]) -> tuple[list[Event], list[tuple[Book
 
 
 def _look(booking: Booking) -> tuple[object, ...]:
+    minute = (booking.time_ms or 0) // _MINUTE_MS
     if booking.kind is Kind.FUNDING:
         # Logs of the site show neither price nor rate of a settlement: the money tells them apart.
-        return booking.kind, booking.symbol, None if booking.fee is None else _plain(booking.fee)
+        return booking.kind, minute, booking.symbol, None if booking.fee is None else _plain(booking.fee)
     figures = (None if figure is None else _plain(figure) for figure in (booking.price, booking.qty))
-    return booking.kind, booking.symbol, booking.side, *figures
+    return booking.kind, minute, booking.symbol, booking.side, *figures
 
 
 def _plain(figure: Decimal) -> Decimal:
@@ -116,7 +118,9 @@ def _alike(booking: Booking, events: Sequence[Event], taken: set[int]) -> Event 
         has_other_id = booking.exec_id is not None and any(row.exec_id is not None for row in event.rows)
         if id(event) in taken or (has_other_id and booking.source is other.source):
             continue
-        grain = max(booking.precision_ms, other.precision_ms)
+        # Settlements of one minute are one settlement; fills are told apart as exactly as both sides show them.
+        is_funding = booking.kind is Kind.FUNDING
+        grain = _MINUTE_MS if is_funding else max(booking.precision_ms, other.precision_ms)
         if (booking.time_ms or 0) // grain == (other.time_ms or 0) // grain:
             return event
     return None

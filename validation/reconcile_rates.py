@@ -10,6 +10,7 @@ from bybit.rules.errors import NotEstablished
 from bybit.rules.fees import Basis, FeeQuote, FeeSchedule, Liquidity
 from validation.reconcile_bookings import Booking, Kind
 
+_DAY_MS = 86_400_000
 _REASONS = {Basis.ACCOUNT: "account snapshot", Basis.SYMBOL: "symbol rate", Basis.GROUP: "group", Basis.ERA: "era"}
 
 
@@ -44,6 +45,8 @@ class RateBook:
         self._schedule = schedule
         self._tier = tier
         self._named: dict[tuple[Category, str], dict[Decimal, Booking]] = {}
+        # The built-in tables change at midnight only; snapshots of an account at any time.
+        self._grain_ms = _DAY_MS if schedule.version == FeeSchedule.builtin().version else 1
         self._known: dict[tuple[Category, str, int], tuple[KnownRate, ...]] = {}
         for booking in bookings:
             if booking.kind is Kind.TRADE and booking.rate is not None and booking.category and booking.symbol:
@@ -72,9 +75,9 @@ class RateBook:
 
     def of(self, category: Category, symbol: str, time_ms: int) -> tuple[KnownRate, ...]:
         """Return what the schedule knows for both roles, taker first within each basis."""
-        asked = (category, symbol, time_ms)
+        asked = (category, symbol, time_ms // self._grain_ms)
         if asked not in self._known:
-            self._known[asked] = tuple(self._look_up(*asked))
+            self._known[asked] = tuple(self._look_up(category, symbol, time_ms))
         return self._known[asked]
 
     def other_tiers(self, booking: Booking, rate: Decimal) -> list[str]:

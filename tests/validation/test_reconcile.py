@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bybit.rules.candles import Category
@@ -35,6 +35,7 @@ def test_a_takers_fee_is_exact_by_the_era() -> None:
     assert (row.verdict, row.reason, row.difference) == (Verdict.EXACT, "era", 0)
 
 
+@settings(deadline=None)
 @given(
     qty=st.decimals("0.001", "500", places=3),
     price=st.decimals("0.0001", "200000", places=4),
@@ -47,6 +48,7 @@ def test_what_the_rules_book_is_always_exact(qty: Decimal, price: Decimal, is_ma
     assert only(judge(page(row))).verdict is Verdict.EXACT
 
 
+@settings(deadline=None)
 @given(excess=st.decimals("0.0000001", "10", places=7))
 def test_a_fee_beyond_rounding_is_never_explained(excess: Decimal) -> None:
     row = only(judge(page(execution(execFee=f"{D('3.3') + excess:f}"))))
