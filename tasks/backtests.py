@@ -211,7 +211,7 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
         risk_tiers=dated_tiers(symbol.symbol),
         gaps=(*(hole.period for hole in holes), *(closure.whole_minutes for closure in closures)),
         data_version=data_version(symbol),
-        detail=detail,
+        detail=None if detail is None or detail_interval is None else traded(detail, detail_interval, closures),
         detail_interval=detail_interval,
     )
 
