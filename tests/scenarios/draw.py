@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,7 +96,9 @@ def draw(seed: int, number: int, n_candles: int = 7) -> Scenario:
         inputs=Inputs(
             candles,
             _joined(rows),
-            Settlements(np.cumsum([0] + [len(part[0]) for part in settled]), *map(np.concatenate, zip(*settled, strict=True))),
+            Settlements(
+                np.cumsum([0] + [len(part[0]) for part in settled]), *map(np.concatenate, zip(*settled, strict=True))
+            ),
             Contracts(
                 float(step) * all_of,
                 float(TICK) * all_of,
@@ -149,9 +152,7 @@ def _candles(parts, random):
     if random.random() < 0.25:
         # Finer candles: two or three of them share a decision.
         shared = int(random.integers(2, 4))
-        row = np.concatenate(
-            [begin + np.arange(end - begin) // shared * shared for begin, end in zip(first[:-1], first[1:], strict=True)]
-        )
+        row = np.concatenate([begin + np.arange(end - begin) // shared * shared for begin, end in pairwise(first)])
     volume = np.round(random.uniform(5, 80, len(times)) * random.choice([1.0, 20.0]), 1)
     columns = [np.ascontiguousarray(column) for column in (*last.T, volume, *mark.T)]
     return Candles(first, times, times + HOUR_MS, *columns, row, NOTHING, NOTHING)
@@ -177,7 +178,9 @@ def _decisions(random, part, n_symbols):
     stop = some(0.4, close * (1 - side * spread[2]))
     profit = some(0.3, close * (1 + side * spread[3]))
     trail = some(0.2, close * np.abs(random.normal(0, 0.02, n)))
-    flags = random.choice([0, POST_ONLY, POST_ONLY, REDUCE_ONLY, POST_ONLY | REDUCE_ONLY], n, p=[0.4, 0.2, 0.3, 0.05, 0.05])
+    flags = random.choice(
+        [0, POST_ONLY, POST_ONLY, REDUCE_ONLY, POST_ONLY | REDUCE_ONLY], n, p=[0.4, 0.2, 0.3, 0.05, 0.05]
+    )
     return Decisions(target, close, limit, trigger, stop, profit, trail, flags.astype(np.int64))
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bybit.backtest import position
+from bybit.backtest import compilation, fees, holdings
 from bybit.rules.candles import Interval
 from bybit.rules.errors import NotEstablished
 from tests.bybit.backtest.markets import (
@@ -70,14 +70,17 @@ def test_no_opinion_is_flat():
     assert run(data, [1, NAN, NAN]).fills["size_after"].tolist() == pytest.approx([10.0, 0.0])
 
 
-def test_a_flip_closes_first_and_then_opens_as_two_fills():
+def test_a_flip_is_one_fill_that_ends_one_trade_and_begins_the_next():
     data = market(hours((100, 100, 100, 100), (104, 104, 104, 104), (104, 104, 104, 104)))
     result = booked(run(data, [1, -1, 0]), data)
-    assert result.fills["size_after"].tolist()[:2] == pytest.approx([10.0, 0.0])
-    assert result.fills["size_after"].iloc[2] < 0
+    assert result.fills["qty"].tolist()[:2] == pytest.approx([10.0, -20.3])
+    assert result.fills["fee"].iloc[1] == pytest.approx(20.3 * 104 * 0.00055)
     first, second = result.trades.itertuples()
     assert (first.side, first.price_pnl) == (1, pytest.approx(40.0))
     assert second.side == -1
+    # The one fee is shared by what it closes and what it opens.
+    assert first.fees == pytest.approx(10 * 100 * 0.00055 + 10 * 104 * 0.00055)
+    assert second.fees == pytest.approx(2 * 10.3 * 104 * 0.00055)
 
 
 def test_a_flip_that_cannot_open_still_closes():
@@ -235,8 +238,9 @@ def test_a_liquidation_costs_the_margin_exactly_and_no_fee():
     data = market(hours((100.0, 100.0, 99.0, 99.0)), mark=mark)
     result = booked(run(data, [2]), data)
     (row,) = result.liquidations.itertuples()
-    # 20 coins at 100, margin 200, maintenance 1 %: (2000 - 200) / (20 * 0.99) = 90.909...
-    assert row.liquidation_price == row.trigger_price == pytest.approx(1800 / 19.8)
+    # 20 coins at 100, margin 200, maintenance 1 % of the entry value as in 2024: 100 - (200 - 20) / 20.
+    assert row.liquidation_price == row.trigger_price == pytest.approx(91.0)
+    assert row.fund == pytest.approx(20 * (91.0 - 90.0))
     assert row.loss == pytest.approx(200.0)
     assert result.equity[-1] == pytest.approx(1_000 - 200 - 2_000 * 0.00055)
     assert result.trades["reason"].tolist() == ["liquidation"]
@@ -260,15 +264,16 @@ def test_a_mark_that_gaps_through_the_liquidation_price_costs_no_more_than_the_m
 def test_a_short_is_liquidated_by_the_high():
     data = market(hours((100.0, 100.0, 100.0, 100.0)), mark=hours((100.0, 112.0, 100.0, 100.0)))
     (row,) = booked(run(data, [-1]), data).liquidations.itertuples()
-    assert row.liquidation_price == pytest.approx(1100 / (10 * 1.01))
+    assert row.liquidation_price == pytest.approx(100 + (100 - 10) / 10)
 
 
-def test_the_tier_that_holds_at_the_liquidation_price_decides():
-    # 80 coins at 100 and 20x: the value at liquidation lies in the second tier, whose deduction is 20.
+def test_the_tier_of_the_entry_value_decides_while_maintenance_follows_the_entry():
+    # 80 coins at 100 and 20x: the value lies in the second tier, whose deduction is 20.
     tiers = ladder((2_000, 10_000), ("0.01", "0.02"))
     data = market(hours((100.0, 100.0, 96.0, 97.0)), risk_tiers=tiers)
-    (row,) = booked(run(data, [8], leverage=20.0), data, leverage=20.0).liquidations.itertuples()
-    assert row.liquidation_price == pytest.approx((8_000 - 400 - 20) / (80 * 0.98))
+    result = booked(run(data, [8], leverage=20.0, liquidation="takeover"), data, leverage=20.0)
+    (row,) = result.liquidations.itertuples()
+    assert row.liquidation_price == pytest.approx(100 - (400 - (160 - 20)) / 80)
 
 
 def test_a_position_that_grows_over_a_tier_is_liquidated_earlier():
@@ -283,11 +288,6 @@ def test_nothing_is_opened_again_after_a_liquidation_until_the_target_changes():
     data = market(hours(*flat(100.0, 6)), mark=hours((100.0, 100.0, 80.0, 100.0), *flat(100.0, 5)))
     result = run(data, [2, 2, 2, 2, -1, -1])
     assert result.fills["candle"].tolist() == [0, 4]
-
-
-def test_a_long_at_1x_is_never_liquidated():
-    data = market(hours((100.0, 100.0, 0.01, 100.0)))
-    assert len(booked(run(data, [0.9], leverage=1.0), data, leverage=1.0).liquidations) == 0
 
 
 # Two things in one candle: the worse for the account
@@ -344,7 +344,7 @@ def test_an_adding_limit_above_the_stop_is_stopped_with_the_rest():
 def test_an_adding_limit_makes_the_liquidation_larger_when_both_are_certain_to_be_reached():
     rows = hours(*flat(100.0, 1), (100.0, 100.0, 80.0, 90.0))
     data = market(rows)
-    result = booked(run(data, [2, 4], limit=[NAN, 95.0]), data)
+    result = booked(run(data, [2, 4], limit=[NAN, 95.0], liquidation="takeover"), data)
     assert result.liquidations["size"].iloc[0] == pytest.approx(40.0 + 2.0, abs=0.2)
 
 
@@ -389,7 +389,7 @@ def test_funding_takes_the_mark_of_that_instant():
 
 
 def test_funding_does_not_move_the_liquidation_price():
-    mark = hours(*flat(100.0, 1), (100.0, 100.0, 91.0, 100.0))
+    mark = hours(*flat(100.0, 1), (100.0, 100.0, 91.01, 100.0))
     data = market(hours(*flat(100.0, 2)), mark=mark, settlements=funding((1, "0.2")))
     result = booked(run(data, [2, 2]), data)
     assert len(result.liquidations) == 0
@@ -483,8 +483,10 @@ def test_a_position_that_funding_has_ruined_is_closed():
 def test_more_fills_than_the_first_logs_hold_are_all_kept():
     n = 6_000
     data = market(hours(*flat(100.0, n)))
-    result = run(data, [1, -1] * (n // 2), fee_schedule=schedule((START - timedelta(days=1), "0", "0")))
-    assert len(result.fills) == 2 * n - 1
+    result = run(
+        data, [1, -1] * (n // 2), fee_schedule=schedule((START - timedelta(days=1), "0", "0")), funding_policy="zero"
+    )
+    assert len(result.fills) == n
     assert len(result.trades) == n - 1
 
 
@@ -497,8 +499,11 @@ def test_more_rejections_than_the_first_logs_hold_are_all_kept():
 # The cache on disk
 
 
-def test_the_kernel_is_compiled_anew_when_a_function_or_a_constant_of_the_account_changes():
-    names = {name: getattr(position, name) for name in dir(position) if name != "FINGERPRINT"}
-    assert position._fingerprint(names) == position.FINGERPRINT
-    assert position._fingerprint(names | {"MARGIN": 99}) != position.FINGERPRINT
-    assert position._fingerprint(names | {"settle": position.liquidate}) != position.FINGERPRINT
+def test_the_kernel_is_compiled_anew_when_a_function_or_a_constant_changes(monkeypatch):
+    before = compilation.fingerprint([fees, holdings])
+    assert compilation.fingerprint([fees, holdings]) == before
+    monkeypatch.setattr(holdings, "MARGIN", 99)
+    constant = compilation.fingerprint([fees, holdings])
+    monkeypatch.undo()
+    monkeypatch.setattr(holdings, "settle", holdings.end_trade)
+    assert len({before, constant, compilation.fingerprint([fees, holdings])}) == 3
