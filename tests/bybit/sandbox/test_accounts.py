@@ -1,9 +1,13 @@
+import itertools
 from decimal import Decimal
 
 import pytest
 
+from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput
-from tests.bybit.sandbox.desks import HOUR, NOW_MS, Desk, ScriptedMarket
+from bybit.rules.periods import to_ms
+from bybit.sandbox.market import Window
+from tests.bybit.sandbox.desks import HOUR, NOW_MS, SYNTHETIC, Desk, ScriptedMarket
 from tests.bybit.sandbox.wire import DAY, MINUTE
 
 D = Decimal
@@ -274,3 +278,19 @@ def test_an_account_without_means_may_still_close() -> None:
     desk.place("Sell", "0.1")
     desk.place("Sell", "0.1", "48000")
     assert desk.position()["size"] == "0.1"
+
+
+def test_a_change_of_the_funding_interval_is_settled_as_it_comes() -> None:
+    # XRPUSDT goes from 4 h to 1 h for three days and then to 8 h, by the market's own plan.
+    hours = SYNTHETIC._contracts["XRPUSDT"].funding_hours
+    day = next(day for day in itertools.count(NOW_MS // DAY) if (hours(day), hours(day + 1)) == (4, 1))
+    desk = Desk(now_ms=day * DAY)
+    desk.place("Buy", "50", symbol="XRPUSDT")
+    desk.advance(5 * DAY)
+    settled = [int(row["execTime"]) for row in desk.account.executions if row["execType"] == "Funding"]
+    steps = [(b - a) // HOUR for a, b in itertools.pairwise([day * DAY, *settled])]
+    assert steps == [4] * 6 + [1] * 72 + [8] * 3
+    due = desk.exchange.market.funding(
+        Category.LINEAR, "XRPUSDT", Window(day * DAY + 1, None, 200), desk.exchange.now_ms
+    )
+    assert settled == [to_ms(rate.funding_time) for rate in due]
