@@ -17,6 +17,7 @@ from flows.options import (
     AllowGaps,
     AsJson,
     BaseUrl,
+    CategoryText,
     Database,
     End,
     IntervalText,
@@ -28,6 +29,7 @@ from flows.options import (
     TermsText,
     Tiers,
     Verbose,
+    category_of,
     command,
     names,
     request_of,
@@ -52,6 +54,7 @@ def run(
     source: Annotated[str, typer.Option(help="auto | live | sandbox | URL of a v5 endpoint")] = "auto",
     tape: Tape = None,
     symbols: Symbols = None,
+    category: CategoryText = "linear",
     days: Annotated[int | None, typer.Option(min=1, help="how far back; a whole tape, else 365 days")] = None,
     interval: IntervalText = "15m",
     strategies: Strategies = None,
@@ -76,7 +79,7 @@ def run(
             from tasks.market import open_source
             from tasks.progress import listen
 
-            request = request_of(symbols, interval, days, strategies, tiers, periods, terms.checked())
+            request = request_of(symbols, interval, days, strategies, tiers, periods, terms.checked(), category)
             console.calm("opening the source of market data")
             with open_source(source, tape, home) as opened:
                 console.say(f"Source: {opened}")
@@ -136,6 +139,7 @@ def ingest(
     symbols: Annotated[str, typer.Option(help="comma list, e.g. BTCUSDT,ETHUSDT")],
     start: Annotated[str, typer.Option(help="ISO time, UTC, inclusive")],
     end: Annotated[str, typer.Option(help="ISO time, UTC, exclusive")],
+    category: CategoryText = "linear",
     interval: IntervalText = "1m",
     price: Annotated[str, typer.Option(help="comma list of last, mark, index, premium")] = "last",
     funding: Annotated[bool, typer.Option("--funding", help="fetch the funding settlements too")] = False,
@@ -165,6 +169,7 @@ def ingest(
                 funding=funding,
                 fee_rates=fee_rates,
                 progress=console,
+                category=category_of(category),
             )
         )
 
@@ -173,6 +178,7 @@ def ingest(
 def quality(
     files: Annotated[list[Path] | None, typer.Argument(help="Parquet files to check instead of stored series")] = None,
     symbols: Symbols = None,
+    category: CategoryText = "linear",
     interval: IntervalText = "15m",
     start: Start = None,
     end: End = None,
@@ -189,7 +195,8 @@ def quality(
         if files:
             reports = check_files(files)
         else:
-            reports = check_stored(names(symbols), interval, span_of(start, end), allow_gaps=allow_gaps)
+            span, kind = span_of(start, end), category_of(category)
+            reports = check_stored(names(symbols), interval, span, allow_gaps=allow_gaps, category=kind)
         Console(as_json=as_json).show_quality(reports)
         raise typer.Exit(0 if all(report["passed"] for report in reports) else 1)
 
@@ -199,6 +206,7 @@ def quality(
 def backtest(
     strategy: Annotated[str | None, typer.Option(help="one strategy")] = None,
     symbols: Symbols = None,
+    category: CategoryText = "linear",
     interval: IntervalText = "15m",
     start: Start = None,
     end: End = None,
@@ -220,7 +228,8 @@ def backtest(
             return
         if strategy is None or symbols is None:
             raise InvalidInput("perpflow backtest needs --strategy and --symbols (or --reproduce RUN_KEY)")
-        row = backtest_stored(strategy, tier, names(symbols), interval, span_of(start, end), terms.checked())
+        span, kind = span_of(start, end), category_of(category)
+        row = backtest_stored(strategy, tier, names(symbols), interval, span, terms.checked(), kind)
         console.show_backtest(row)
         raise typer.Exit(1 if row["refused"] else 0)
 
@@ -229,6 +238,7 @@ def backtest(
 @with_terms
 def matrix(
     symbols: Annotated[str, typer.Option(help="comma list, e.g. BTCUSDT,ETHUSDT")],
+    category: CategoryText = "linear",
     interval: IntervalText = "15m",
     start: Start = None,
     end: End = None,
@@ -252,7 +262,7 @@ def matrix(
             from tasks.plans import Span
             from tasks.progress import listen
 
-            request = request_of(symbols, interval, None, strategies, tiers, periods, terms.checked())
+            request = request_of(symbols, interval, None, strategies, tiers, periods, terms.checked(), category)
 
             listen(console.calm)
             span = span_of(start, end)

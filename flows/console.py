@@ -8,6 +8,8 @@ import orjson
 from rich.console import Console as Rich
 from rich.table import Table
 
+from tasks.amounts import amount
+
 Row = dict[str, Any]
 
 
@@ -199,7 +201,8 @@ class Console:
 
 def _matrix(rows: Sequence[Row], verdicts: dict[str, str]) -> Table:
     table = Table("strategy", "tier", "period", "symbols", header_style="bold")
-    for name in ("net return", "fees", "funding", "max drawdown", "trades"):
+    coin = rows[0]["settle_coin"]
+    for name in ("net return", f"fees, {coin}", f"funding, {coin}", "max drawdown", "trades"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     before: tuple[str, str] | None = None
@@ -229,8 +232,8 @@ def _figures(row: Row) -> tuple[str, ...]:
     net = metrics["net_return"]
     return (
         "–" if net is None else f"[{'green' if net > 0 else 'red'}]{net:+.2%}[/]",
-        f"{costs['maker_fees'] + costs['taker_fees']:,.2f}",
-        f"{costs['funding']:,.2f}",
+        amount(costs["maker_fees"] + costs["taker_fees"], row["settle_coin"]),
+        amount(costs["funding"], row["settle_coin"]),
         "–" if metrics["max_drawdown"] is None else f"{metrics['max_drawdown']:.2%}",
         str(metrics["n_trades"]),
     )
@@ -252,15 +255,15 @@ def _why(decision: Row) -> str:
 
 def _costs(row: Row) -> Table:
     """Return what each symbol of a run earned and paid, and the account in the last line."""
-    names = list(row["costs"])
-    table = Table("USDT (costs: positive is paid)", header_style="bold")
+    names, coin = list(row["costs"]), row["settle_coin"]
+    table = Table(f"{coin} (costs: positive is paid)", header_style="bold")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for symbol, costs in row["costs_by_symbol"].items():
-        table.add_row(symbol, *(f"{costs[name]:,.2f}" for name in names))
+        table.add_row(symbol, *(amount(costs[name], coin) for name in names))
     if len(row["costs_by_symbol"]) > 1:
         table.add_section()
-        table.add_row("account", *(f"{row['costs'][name]:,.2f}" for name in names))
+        table.add_row("account", *(amount(row["costs"][name], coin) for name in names))
     return table
 
 

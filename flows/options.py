@@ -16,13 +16,14 @@ from bybit.rules.errors import InvalidInput, PerpflowError
 from bybit.rules.periods import Period, parse_time
 
 if TYPE_CHECKING:
-    from tasks.plans import BacktestTerms, PipelineRequest
+    from tasks.plans import BacktestTerms, Contracts, PipelineRequest
 
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object as the last line of stdout")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="more log lines on stderr")]
 Symbols = Annotated[str | None, typer.Option(help="comma list, e.g. BTCUSDT,ETHUSDT")]
 IntervalText = Annotated[str, typer.Option(help="candle length: 1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d")]
 Strategies = Annotated[str | None, typer.Option(help="comma list; all when not given")]
+CategoryText = Annotated[str, typer.Option("--category", help="linear (USDT) | inverse (BTCUSD, settles in BTC)")]
 Tiers = Annotated[str, typer.Option(help="comma list of fee tiers")]
 Periods = Annotated[int, typer.Option(min=1, max=120, help="how many equal periods the span is cut into")]
 AllowGaps = Annotated[bool, typer.Option("--allow-gaps", help="trade over recorded holes; the result counts them")]
@@ -57,6 +58,13 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
+def category_of(text: str) -> "Contracts":
+    """Return the category as typed; ``InvalidInput`` for one that is not traded here."""
+    from tasks.plans import contracts
+
+    return contracts(text)
+
+
 def span_of(start: str | None, end: str | None) -> Period | None:
     """Return the period of two ISO times, or None when neither is given."""
     if start is None and end is None:
@@ -69,7 +77,10 @@ def span_of(start: str | None, end: str | None) -> Period | None:
 class TermsText(NamedTuple):
     """The terms of a back-test as typed, one option each; ``checked`` makes them terms."""
 
-    capital: Annotated[float, typer.Option(help="USDT of the one account of all symbols")] = 10_000.0
+    capital: Annotated[
+        float | None,
+        typer.Option(help="settle coin of the one account of all symbols; 10000 (USDT), or 1 of an inverse coin (BTC)"),
+    ] = None
     leverage: Annotated[float, typer.Option(help="leverage set on the venue, for every symbol")] = 5.0
     margin: Annotated[str, typer.Option(help="isolated | cross (the account stands for all positions)")] = "isolated"
     slippage: Annotated[
@@ -102,7 +113,7 @@ class TermsText(NamedTuple):
 
         return checked(
             BacktestTerms,
-            initial_capital=self.capital,
+            **({} if self.capital is None else {"initial_capital": self.capital}),
             leverage=self.leverage,
             margin_mode=self.margin,
             slippage=self.slippage,
@@ -150,12 +161,14 @@ def request_of(
     tiers: str,
     periods: int,
     terms: "BacktestTerms",
+    category: str,
 ) -> "PipelineRequest":
     """Return a run's request as typed; ``InvalidInput`` names what is wrong."""
     from tasks.plans import PipelineRequest, checked, checked_strategies
 
     return checked(
         PipelineRequest,
+        category=category_of(category),
         symbols=names(symbols),
         interval=interval,
         lookback=timedelta(days=days) if days else None,

@@ -9,7 +9,7 @@ from flows.run_backtests import fan_out
 from tasks.connections import connect
 from tasks.gates import judge_strategies
 from tasks.market import plan_symbols
-from tasks.plans import PipelineRequest, Source
+from tasks.plans import PipelineRequest, Source, one_settle_coin
 from tasks.progress import announce
 from tasks.quality import check_symbol_data
 from tasks.report import assemble, publish, write_report
@@ -29,7 +29,7 @@ def run_pipeline(source: Source, request: PipelineRequest) -> dict[str, Any]:
     announce("gates and report")
     decisions = judge_strategies(request.strategies, request.tiers, results)
     checks = [report for reports in quality for report in reports]
-    summary = assemble(source, request, ingest, checks, results, decisions, remarks)
+    summary = assemble(source, request, one_settle_coin(symbols), ingest, checks, results, decisions, remarks)
     page = write_report(summary)
     publish(summary, page)
     return summary

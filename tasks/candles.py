@@ -18,13 +18,15 @@ from tasks.plans import Span
     retry_condition_fn=is_retryable,
     task_run_name="candles-{symbol}-{price}-{interval}",
 )
-def ingest_candles(base_url: str, symbol: str, price: str, interval: str, span: Span) -> dict[str, Any]:
+def ingest_candles(
+    base_url: str, symbol: str, price: str, interval: str, span: Span, category: Category = Category.LINEAR
+) -> dict[str, Any]:
     """Store the candles missing in ``span``; return the ingest report as plain values.
 
     Idempotent: rows are upserted on (series, open time) and coverage moves in the same transaction, so a retry or a
     second run of the same span changes nothing.
     """
-    key = SeriesKey(Category.LINEAR, symbol, PriceType(price), Interval.parse(interval))
+    key = SeriesKey(category, symbol, PriceType(price), Interval.parse(interval))
     progress = _Progress(f"{symbol} {price} {interval}")
     return summary(history(base_url).ingest_candles(key, span.period, on_progress=progress), str(key))
 

@@ -8,6 +8,8 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from tasks.amounts import decimals_of
+
 _INK, _MUTED, _GRID = "#1f2933", "#64748b", "#e5e7eb"
 _TIER_COLOURS = ["#1d4ed8", "#0d9488", "#b45309", "#7c3aed", "#be123c", "#4d7c0f"]
 _GOOD, _BAD, _TOTAL = "#15803d", "#b91c1c", "#334155"
@@ -99,7 +101,8 @@ def heat_map(rows: Sequence[Row]) -> Chart:
 
 
 def waterfall(rows: Sequence[Row]) -> Chart:
-    """Return where the money of one strategy at one tier went, from gross to net, summed over ``rows`` in USDT."""
+    """Return where the money of one strategy at one tier went, from gross to net, summed over ``rows``, settle coin."""
+    coin = str(rows[0]["settle_coin"])
     totals = {name: sum(float(row["costs"][name]) for row in rows) for name in _COSTS}
     steps: list[Row] = []
     level = 0.0
@@ -118,11 +121,11 @@ def waterfall(rows: Sequence[Row]) -> Chart:
     base = alt.Chart(frame).encode(x=alt.X("step:N", title=None, sort=order, axis=alt.Axis(labelAngle=-25)))
     colours = alt.Scale(domain=["total", "lost", "gained"], range=[_TOTAL, _BAD, _GOOD])
     bars = base.mark_bar(size=34).encode(
-        y=alt.Y("low:Q", title="USDT"), y2="high:Q", color=alt.Color("kind:N", scale=colours, legend=None)
+        y=alt.Y("low:Q", title=coin), y2="high:Q", color=alt.Color("kind:N", scale=colours, legend=None)
     )
     frame["above"] = frame[["low", "high"]].max(axis=1)
     labels = base.mark_text(dy=-7, fontSize=11, color=_INK).encode(
-        y="above:Q", text=alt.Text("amount:Q", format="+,.0f")
+        y="above:Q", text=alt.Text("amount:Q", format=f"+,.{decimals_of(coin) - 2}f")
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=_MUTED).encode(y="zero:Q")
     return _styled((bars + labels + zero).properties(width=420, height=270))

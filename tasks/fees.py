@@ -13,7 +13,7 @@ from tasks.plans import ACCOUNT_TIER, table_tier
 from tasks.settings import settings
 
 
-def schedule_of(tier: str) -> tuple[FeeSchedule, str, dict[str, str]]:
+def schedule_of(tier: str, category: Category) -> tuple[FeeSchedule, str, dict[str, str]]:
     """Return the fee schedule of ``tier``, the tier's name in it, and what is assumed, in words.
 
     ``account`` stands for what the account itself was told it pays, from the day on which it asked; before that day
@@ -26,17 +26,18 @@ def schedule_of(tier: str) -> tuple[FeeSchedule, str, dict[str, str]]:
     """
     if tier != ACCOUNT_TIER:
         return FeeSchedule.builtin(), tier, {}
-    snapshots = store().fees.snapshots(Category.LINEAR)
+    snapshots = store().fees.snapshots(category)
     if not snapshots:
         raise InvalidInput(
-            "no fee rates of an account are stored: perpflow ingest --fee-rates asks the venue for them (needs a key)"
+            f"no fee rates of an account for {category} contracts are stored: perpflow ingest --fee-rates asks the"
+            " venue for them (needs a key)"
         )
     first = min(snapshot.time for snapshot in snapshots)
     words = {"fees_before_the_account_told_its_own": f"{table_tier(tier)} before {first:%Y-%m-%d %H:%M} UTC"}
     return FeeSchedule.builtin().with_snapshots(snapshots), table_tier(tier), words
 
 
-def ingest_fee_rates(base_url: str, symbols: Sequence[str]) -> list[dict[str, Any]]:
+def ingest_fee_rates(base_url: str, symbols: Sequence[str], category: Category) -> list[dict[str, Any]]:
     """Store what the account pays for ``symbols`` today; return the rates as plain values. Needs a key.
 
     Idempotent: rates that have not changed are not written twice.
@@ -53,7 +54,7 @@ def ingest_fee_rates(base_url: str, symbols: Sequence[str]) -> list[dict[str, An
             " it to mainnet if the key is one of the main venue, or give --base-url"
         )
     with BybitClient(known.bybit_api_key, known.bybit_api_secret, base_urls=[base_url]) as client:
-        found = HistoricalDataManager(client, store()).ingest_fee_rates(Category.LINEAR, symbols)
+        found = HistoricalDataManager(client, store()).ingest_fee_rates(category, symbols)
     return [
         {
             "symbol": snapshot.symbol,

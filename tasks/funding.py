@@ -16,10 +16,10 @@ from tasks.plans import Span
     retry_condition_fn=is_retryable,
     task_run_name="funding-{symbol}",
 )
-def ingest_funding(base_url: str, symbol: str, span: Span) -> dict[str, Any]:
+def ingest_funding(base_url: str, symbol: str, span: Span, category: Category = Category.LINEAR) -> dict[str, Any]:
     """Store the settlements missing in ``span``; return the ingest report as plain values.
 
     Idempotent: rows are upserted on (instrument, settlement time), so a retry or a second run changes nothing.
     """
-    report = history(base_url).ingest_funding(Category.LINEAR, symbol, span.period)
-    return summary(report, f"{Category.LINEAR}/{symbol}/funding")
+    report = history(base_url).ingest_funding(category, symbol, span.period)
+    return summary(report, f"{category}/{symbol}/funding")

@@ -17,15 +17,16 @@ from bybit.client.errors import BybitError
 from bybit.client.rest import BybitClient
 from bybit.client.retries import RetryPolicy
 from bybit.client.transport import Timeout
-from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
+from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput
+from bybit.rules.instruments import Instrument
 from bybit.rules.periods import Period, to_ms, utc
 from bybit.sandbox import Maintenance, SandboxConfig, serve
 from bybit.sandbox.market import Market, Window
 from bybit.sandbox.tape import load_tape
 from tasks.connections import LIVE_ORIGIN, LIVE_URL, client
 from tasks.matrix import most_in_common
-from tasks.plans import PipelineRequest, Source, Span, SymbolPlan
+from tasks.plans import PipelineRequest, Source, Span, SymbolPlan, one_settle_coin
 from tasks.processes import ProcessFailed, Supervised
 
 _LIVE_ANSWERS_WITHIN = Timeout(connect_s=2.0, read_s=2.0, total_s=4.0)
@@ -36,7 +37,8 @@ _DEFAULT_LOOKBACK = timedelta(days=365)
 _EVER_MS = 4_102_444_800_000
 _ALL = 10**9
 _APART_MS = 30 * 86_400_000
-_DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+# Of inverse contracts one: each settles in its own coin, and a run counts in one.
+_DEFAULT_SYMBOLS = {Category.LINEAR: ("BTCUSDT", "ETHUSDT", "SOLUSDT"), Category.INVERSE: ("BTCUSD",)}
 
 
 @contextmanager
@@ -136,29 +138,48 @@ def _tape_folder(tape: str | None) -> Path | None:
 
 @task(task_run_name="plan-symbols")
 def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
-    """Decide what to fetch: every symbol's series and the span of each. Reads only."""
-    interval = Interval.parse(request.interval)
+    """Decide what to fetch: every symbol's series and the span of each. Reads only.
+
+    Raises
+    ------
+    InvalidInput
+        When a symbol is not there, or they settle in several coins.
+    """
+    plans = _plans(source, request, Interval.parse(request.interval))
+    one_settle_coin(plans)
+    return plans
+
+
+def _plans(source: Source, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
     if source.tape is not None:
         return _plans_of_tape(load_tape(Path(source.tape)), request, interval)
     venue = client(source.base_url)
     # Whole UTC days: a run that is repeated the same day asks for the same span and finds its results again.
     end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))
     start = end - (request.lookback or _DEFAULT_LOOKBACK)
-    wanted = request.symbols or _DEFAULT_SYMBOLS
-    plans = [
-        _plan_of_venue(venue, symbol, interval, start, end, request.terms.detail_of(request.interval))
-        for symbol in wanted
-    ]
+    detail = request.terms.detail_of(request.interval)
+    wanted = request.symbols or _DEFAULT_SYMBOLS[request.category]
+    listed = [_listed(venue, request.category, symbol) for symbol in wanted]
+    plans = [_plan_of_venue(venue, instrument, interval, start, end, detail) for instrument in listed]
     return [plan for plan in plans if plan is not None]
 
 
-def _plan_of_venue(
-    venue: BybitClient, symbol: str, interval: Interval, start: datetime, end: datetime, detail: Interval | None
-) -> SymbolPlan | None:
-    listed = venue.get_instruments(Category.LINEAR, symbol)
+def _listed(venue: BybitClient, category: Category, symbol: str) -> Instrument:
+    listed = venue.get_instruments(category, symbol)
     if not listed:
-        raise InvalidInput(f"the venue lists no linear contract {symbol}")
-    launch = listed[0].launch_time
+        raise InvalidInput(f"the venue lists no {category} contract {symbol}")
+    return listed[0]
+
+
+def _plan_of_venue(
+    venue: BybitClient,
+    instrument: Instrument,
+    interval: Interval,
+    start: datetime,
+    end: datetime,
+    detail: Interval | None,
+) -> SymbolPlan | None:
+    category, symbol, launch = instrument.category, instrument.symbol, instrument.launch_time
     first = start if launch is None or launch <= start else utc(interval.close_ms(interval.floor_ms(to_ms(launch))))
     if first >= end:
         raise InvalidInput(
@@ -170,21 +191,23 @@ def _plan_of_venue(
         if price is PriceType.LAST:
             return span
         # A venue has mark candles of every length; a sandbox may replay a tape that has only longer ones.
-        newest = venue.get_kline_data(symbol, length, max(first, end - 100 * length.length), end, price=price)
+        since = max(first, end - 100 * length.length)
+        newest = venue.get_kline_data(symbol, length, since, end, category=category, price=price)
         return span if len(newest.candles.open_time_ms) else None
 
-    return SymbolPlan.of(symbol, interval, candles, span, detail)
+    return SymbolPlan.of(instrument, interval, candles, span, detail)
 
 
 def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
-    recorded = [instrument.symbol for instrument in tape.instruments(Category.LINEAR, _EVER_MS)]
-    wanted, detail = request.symbols or recorded, request.terms.detail_of(request.interval)
-    plans = [plan for symbol in wanted if (plan := _plan_of_tape(tape, symbol, interval, detail))]
+    recorded = {instrument.symbol: instrument for instrument in tape.instruments(request.category, _EVER_MS)}
+    wanted, detail = request.symbols or tuple(recorded), request.terms.detail_of(request.interval)
+    found = [_plan_of_tape(tape, recorded[symbol], interval, detail) for symbol in wanted if symbol in recorded]
+    plans = [plan for plan in found if plan is not None]
     planned = {plan.symbol for plan in plans}
     if absent := [symbol for symbol in request.symbols if symbol not in planned]:
         raise InvalidInput(
             f"the tape has no {_lengths(interval, detail)} candles of {', '.join(absent)}, nor finer ones to build"
-            f" them from; it holds {', '.join(recorded)}"
+            f" them from; of {request.category} contracts it holds {', '.join(recorded) or 'none'}"
         )
     if not request.symbols:
         # Nobody asked for one by name: what can be charged funding and liquidated, and compared over the same time.
@@ -192,7 +215,9 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
         plans = most_in_common(whole, request.tiers)
     if not plans:
         lengths = _lengths(interval, detail)
-        raise InvalidInput(f"no symbol of the tape has {lengths} candles, mark prices and funding together")
+        raise InvalidInput(
+            f"no {request.category} contract of the tape has {lengths} candles, mark prices and funding together"
+        )
     if request.lookback is None:
         return plans
     start = max(plan.candles.end for plan in plans) - request.lookback
@@ -206,13 +231,13 @@ def _plans_of_tape(tape: Market, request: PipelineRequest, interval: Interval) -
     return cut
 
 
-def _plan_of_tape(tape: Market, symbol: str, interval: Interval, detail: Interval | None) -> SymbolPlan | None:
-    check_symbol(symbol)
-
+def _plan_of_tape(
+    tape: Market, instrument: Instrument, interval: Interval, detail: Interval | None
+) -> SymbolPlan | None:
     def candles(price: PriceType, length: Interval) -> Span | None:
-        return _candle_span(tape, SeriesKey(Category.LINEAR, symbol, price, length))
+        return _candle_span(tape, SeriesKey(instrument.category, instrument.symbol, price, length))
 
-    return SymbolPlan.of(symbol, interval, candles, _funding_span(tape, symbol), detail)
+    return SymbolPlan.of(instrument, interval, candles, _funding_span(tape, instrument), detail)
 
 
 def _lengths(interval: Interval, detail: Interval | None) -> str:
@@ -230,9 +255,9 @@ def _candle_span(tape: Market, key: SeriesKey) -> Span | None:
     return Span.of(Period.from_ms(int(longest[0]), key.interval.close_ms(int(longest[-1]))))
 
 
-def _funding_span(tape: Market, symbol: str) -> Span | None:
-    oldest = tape.funding(Category.LINEAR, symbol, Window(0, None, 1), _EVER_MS)
-    newest = tape.funding(Category.LINEAR, symbol, Window(None, None, 1), _EVER_MS)
+def _funding_span(tape: Market, instrument: Instrument) -> Span | None:
+    oldest = tape.funding(instrument.category, instrument.symbol, Window(0, None, 1), _EVER_MS)
+    newest = tape.funding(instrument.category, instrument.symbol, Window(None, None, 1), _EVER_MS)
     if not newest:
         return None
     # The settlement itself belongs to the span, and the rate accrued over the hours before it.

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.fees import FeeSchedule
 from bybit.rules.periods import Period
@@ -23,10 +22,10 @@ def plan_cases(plan: MatrixPlan) -> tuple[list[BacktestCase], list[str]]:
     NotEstablished
         When the data ends before the fees of the tiers are known.
     """
-    names = [symbol.symbol for symbol in plan.symbols]
-    span, remarks = _fee_span(common_span(plan.symbols), plan.tiers, names)
+    span, remarks = _fee_span(common_span(plan.symbols), plan.tiers, plan.symbols)
+    category = plan.symbols[0].category
     schedule = FeeSchedule.builtin()
-    uncertain = {w for tier in plan.tiers for w in schedule.uncertain(span, Category.LINEAR, table_tier(tier))}
+    uncertain = {w for tier in plan.tiers for w in schedule.uncertain(span, category, table_tier(tier))}
     if uncertain:
         windows = ", ".join(sorted(str(window) for window in uncertain))
         remarks.append(f"Fee rates are uncertain in {windows}: nobody recorded the day on which they changed.")
@@ -61,7 +60,7 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
 
     Only time in which the rates of ``tiers`` are known counts.
     """
-    known = {symbol.symbol: _known_from(symbol.symbol, tiers) for symbol in symbols}
+    known = {symbol.symbol: _known_from(symbol, tiers) for symbol in symbols}
     usable = [
         (symbol, max(own.start, start), own.end)
         for symbol in symbols
@@ -78,20 +77,20 @@ def most_in_common(symbols: Sequence[SymbolPlan], tiers: Sequence[str]) -> list[
     return best
 
 
-def _known_from(symbol: str, tiers: Sequence[str]) -> datetime | None:
+def _known_from(symbol: SymbolPlan, tiers: Sequence[str]) -> datetime | None:
     """Return the day from which the rates of every tier are known for ``symbol``; None when one never is."""
     schedule = FeeSchedule.builtin()
     try:
-        return max(schedule.known_from(Category.LINEAR, table_tier(tier), symbol) for tier in tiers)
+        return max(schedule.known_from(symbol.category, table_tier(tier), symbol.symbol) for tier in tiers)
     except NotEstablished:
         return None
 
 
-def _fee_span(span: Period, tiers: Iterable[str], symbols: Sequence[str]) -> tuple[Period, list[str]]:
+def _fee_span(span: Period, tiers: Iterable[str], symbols: Sequence[SymbolPlan]) -> tuple[Period, list[str]]:
     schedule = FeeSchedule.builtin()
     # Pro rates differ by group of symbols, and the groups are known from different days.
     known_from: dict[str, datetime] = {
-        tier: max(schedule.known_from(Category.LINEAR, table_tier(tier), symbol) for symbol in symbols)
+        tier: max(schedule.known_from(symbol.category, table_tier(tier), symbol.symbol) for symbol in symbols)
         for tier in tiers
     }
     latest = max(known_from, key=lambda tier: known_from[tier])

@@ -4,17 +4,24 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from bybit.backtest.slippage import Slippage
 from bybit.rules.candles import Category, Interval, PriceType, check_symbol
 from bybit.rules.errors import InvalidInput
 from bybit.rules.fees import FeeSchedule
+from bybit.rules.instruments import Instrument
 from bybit.rules.periods import Period
 from bybit.strategies import registry
 
 ACCOUNT_TIER = "account"
 """The tier that stands for the account's own stored rates."""
+
+
+Contracts = Literal[Category.LINEAR, Category.INVERSE]
+"""What is traded: contracts that settle in a dollar coin, or in their own base coin."""
+
+_DEFAULT_CAPITAL = {Category.LINEAR: 10_000.0, Category.INVERSE: 1.0}
 
 
 def table_tier(tier: str) -> str:
@@ -74,7 +81,9 @@ class SymbolPlan(Plan):
     fallback asked for by name.
     """
 
+    category: Contracts = Category.LINEAR
     symbol: str
+    settle_coin: str = Field(description="what profit, fees and funding are counted in, e.g. USDT, BTC")
     interval: str
     candles: Span
     mark_interval: str | None
@@ -86,13 +95,15 @@ class SymbolPlan(Plan):
     @classmethod
     def of(
         cls,
-        symbol: str,
+        instrument: Instrument,
         interval: Interval,
         candle_span: Callable[[PriceType, Interval], Span | None],
         funding: Span | None,
         detail: Interval | None = None,
     ) -> "SymbolPlan | None":
         """Return the plan of what ``candle_span`` and ``funding`` say there is; None without last-price candles.
+
+        ``instrument`` is that of a linear or inverse contract.
 
         Mark candles of the same length come first, longer ones up to an hour stand in. With ``detail`` the last and
         mark prices of that length are wanted too; without them there is no plan.
@@ -109,7 +120,9 @@ class SymbolPlan(Plan):
         marks = ((length, candle_span(PriceType.MARK, length)) for length in lengths)
         mark_interval, mark = next(((length, span) for length, span in marks if span is not None), (None, None))
         return cls(
-            symbol=symbol,
+            category=contracts(instrument.category),
+            symbol=instrument.symbol,
+            settle_coin=instrument.settle_coin,
             interval=interval.value,
             candles=candles,
             mark_interval=mark_interval.value if mark_interval else None,
@@ -143,7 +156,11 @@ LiquidationProcess = Literal["step_down", "takeover"]
 class BacktestTerms(Plan):
     """The terms under which every back-test of a run trades. None of them has a hidden default in the engine."""
 
-    initial_capital: float = Field(default=10_000.0, gt=0, description="USDT of the one account of all symbols")
+    initial_capital: float = Field(
+        default=_DEFAULT_CAPITAL[Category.LINEAR],
+        gt=0,
+        description="settle coin of the one account of all symbols (USDT; inverse: BTC of BTCUSD, 1 when not given)",
+    )
     leverage: float = Field(default=5.0, ge=1, description="leverage set on the venue, for every symbol")
     margin_mode: MarginMode = Field(
         default="isolated",
@@ -190,6 +207,12 @@ class BacktestTerms(Plan):
     def _detail_is_served(cls, detail: str | None) -> str | None:
         return None if detail is None else Interval.parse(detail).value
 
+    def in_coin_of(self, category: Category) -> "BacktestTerms":
+        """Return these terms, with the default capital of ``category`` when none was given: a BTC is no USDT."""
+        if "initial_capital" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"initial_capital": _DEFAULT_CAPITAL[category]})
+
     def detail_of(self, interval: str) -> Interval | None:
         """Return the length of the candles that decide inside those of ``interval``.
 
@@ -230,17 +253,28 @@ class BacktestCase(Plan):
         """What a reader sees in the UI."""
         return f"{self.strategy}-{self.tier}-{self.span.period}"
 
+    @property
+    def category(self) -> Contracts:
+        """What its symbols are; one account holds no two kinds."""
+        return self.symbols[0].category
+
+    @property
+    def settle_coin(self) -> str:
+        """The coin that its account counts in."""
+        return self.symbols[0].settle_coin
+
 
 class PipelineRequest(Plan):
     """What one run of the main job is asked for."""
 
-    symbols: tuple[str, ...] = Field(default=(), description="empty: what the tape holds, else three large ones")
+    category: Contracts = Category.LINEAR
+    symbols: tuple[str, ...] = Field(default=(), description="empty: what the tape holds, else the largest ones")
     interval: str = "15m"
     lookback: timedelta | None = Field(default=None, description="how far back; a whole tape, else 365 days")
     strategies: tuple[str, ...] = Field(min_length=1)
     tiers: tuple[str, ...] = Field(default=("vip0", "vip2", "vip5"), min_length=1)
     n_periods: int = Field(default=4, ge=1, le=120)
-    terms: BacktestTerms = BacktestTerms()
+    terms: BacktestTerms = Field(default=BacktestTerms(), validate_default=True)
 
     @field_validator("symbols", "strategies", "tiers")
     @classmethod
@@ -256,10 +290,16 @@ class PipelineRequest(Plan):
 
     @field_validator("tiers")
     @classmethod
-    def _tiers_are_known(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
-        for tier in tiers:
-            FeeSchedule.builtin().known_from(Category.LINEAR, table_tier(tier))
+    def _tiers_are_known(cls, tiers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # Absent when it was refused itself: that is told already.
+        for tier in tiers if "category" in info.data else ():
+            FeeSchedule.builtin().known_from(info.data["category"], table_tier(tier))
         return tiers
+
+    @field_validator("terms")
+    @classmethod
+    def _capital_is_in_the_settle_coin(cls, terms: BacktestTerms, info: ValidationInfo) -> BacktestTerms:
+        return terms.in_coin_of(info.data.get("category", Category.LINEAR))
 
     @field_validator("interval")
     @classmethod
@@ -290,6 +330,28 @@ def checked(kind: type[P], **fields: Any) -> P:
     except ValidationError as error:
         texts = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
         raise InvalidInput("; ".join(texts)) from error
+
+
+def contracts(category: Category | str) -> Contracts:
+    """Return ``category`` when its contracts can be back-tested; else raise ``InvalidInput``."""
+    if category == Category.LINEAR:
+        return Category.LINEAR
+    if category == Category.INVERSE:
+        return Category.INVERSE
+    raise InvalidInput(f"category {str(category)!r} cannot be back-tested: use linear or inverse")
+
+
+def one_settle_coin(symbols: Sequence[SymbolPlan]) -> str:
+    """Return the coin that all ``symbols`` settle in; ``InvalidInput`` names who settles in what when they differ."""
+    coins: dict[str, list[str]] = {}
+    for symbol in symbols:
+        coins.setdefault(symbol.settle_coin, []).append(symbol.symbol)
+    if len(coins) != 1:
+        found = "; ".join(f"{' '.join(names)} in {coin}" for coin, names in coins.items())
+        raise InvalidInput(
+            f"a run counts in one coin, these settle in several: {found}: name those of one in --symbols"
+        )
+    return next(iter(coins))
 
 
 def checked_strategies(names: Sequence[str]) -> tuple[str, ...]:

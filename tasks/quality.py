@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import task
 
-from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
+from bybit.rules.candles import Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput
 from bybit.store.quality import QualityRecord
 from bybit.store.series import FundingKey
@@ -41,8 +41,8 @@ def data_verdicts(symbol: SymbolPlan, allow_gaps: bool) -> list[Row]:
     if (span := symbol.mark) is not None and (key := mark) is not None:
         verdicts.append(_verdict(f"{key}", version, allow_gaps, lambda: _check(key, span, allow_gaps)))
     if (settled := symbol.funding) is not None:
-        name = f"{FundingKey(Category.LINEAR, symbol.symbol)}"
-        verdicts.append(_verdict(name, version, allow_gaps, lambda: _check_funding(symbol.symbol, settled, allow_gaps)))
+        paid = FundingKey(symbol.category, symbol.symbol)
+        verdicts.append(_verdict(f"{paid}", version, allow_gaps, lambda: _check_funding(paid, settled, allow_gaps)))
     return verdicts
 
 
@@ -85,7 +85,7 @@ def check_parquet(file: Path) -> Row:
 
 
 def _key(symbol: SymbolPlan, price: PriceType, interval: str) -> SeriesKey:
-    return SeriesKey(Category.LINEAR, symbol.symbol, price, Interval.parse(interval))
+    return SeriesKey(symbol.category, symbol.symbol, price, Interval.parse(interval))
 
 
 def _check(key: SeriesKey, span: Span, allow_gaps: bool, mark: SeriesKey | None = None) -> QualityReport:
@@ -101,16 +101,15 @@ def _check(key: SeriesKey, span: Span, allow_gaps: bool, mark: SeriesKey | None 
     )
 
 
-def _check_funding(symbol: str, span: Span, allow_gaps: bool) -> QualityReport:
+def _check_funding(key: FundingKey, span: Span, allow_gaps: bool) -> QualityReport:
     database = store()
-    key = FundingKey(Category.LINEAR, symbol)
     return check_funding(
-        database.funding.read(Category.LINEAR, symbol, span.period),
-        Category.LINEAR,
-        symbol,
+        database.funding.read(key.category, key.symbol, span.period),
+        key.category,
+        key.symbol,
         span.period,
         holes=database.coverage.holes(key, span.period),
         conflicts=len(database.conflicts.list(key)),
         allow_gaps=allow_gaps,
-        funding_interval=database.instruments.get(Category.LINEAR, symbol).funding_interval,
+        funding_interval=database.instruments.get(key.category, key.symbol).funding_interval,
     )

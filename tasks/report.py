@@ -13,6 +13,7 @@ from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks import charts
+from tasks.amounts import amount
 from tasks.plans import PipelineRequest, Source
 from tasks.settings import settings
 
@@ -22,6 +23,7 @@ Row = dict[str, Any]
 def assemble(
     source: Source,
     request: PipelineRequest,
+    settle_coin: str,
     ingest: Sequence[Row],
     quality: Sequence[Row],
     results: Sequence[Row],
@@ -37,6 +39,8 @@ def assemble(
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         "source": source.model_dump(mode="json"),
         "source_words": str(source),
+        "category": request.category.value,
+        "settle_coin": settle_coin,
         "interval": request.interval,
         "terms": request.terms.model_dump(mode="json"),
         "remarks": list(remarks),
@@ -107,7 +111,7 @@ def report_folder(run_id: str) -> Path:
 def render(run: Row) -> str:
     """Return the report page as HTML that needs nothing from outside."""
     pages = Environment(loader=PackageLoader("tasks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    pages.filters.update(percent=_percent, share=_share, money=_money, figure=_figure)
+    pages.filters.update(percent=_percent, share=_share, money=amount, figure=_figure)
     page = pages.get_template("report.html")
     return page.render(run=run, charts=_pictures(run["results"]), by_symbol=_by_symbol(run["results"]))
 
@@ -163,8 +167,9 @@ def _table_row(row: Row) -> Row:
         return head | {"net return": f"refused: {row['refused']}"}
     return head | {
         "net return": _percent(metrics["net_return"]),
-        "fees": _money(costs["maker_fees"] + costs["taker_fees"]),
-        "funding": _money(costs["funding"]),
+        "settle coin": row["settle_coin"],
+        "fees": amount(costs["maker_fees"] + costs["taker_fees"], row["settle_coin"]),
+        "funding": amount(costs["funding"], row["settle_coin"]),
         "max drawdown": _share(metrics["max_drawdown"]),
         "trades": metrics["n_trades"],
     }
@@ -176,10 +181,6 @@ def _percent(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return _percent(value).removeprefix("+")
-
-
-def _money(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.2f}"
 
 
 def _figure(value: object) -> str:

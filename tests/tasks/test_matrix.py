@@ -4,10 +4,21 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bybit.rules.candles import Interval
+from bybit.rules.candles import Category, Interval
 from bybit.rules.errors import InvalidInput, NotEstablished
+from tasks.amounts import amount
 from tasks.matrix import most_in_common, plan_cases
-from tasks.plans import BacktestTerms, MatrixPlan, PipelineRequest, Span, SymbolPlan, checked, checked_strategies
+from tasks.plans import (
+    BacktestTerms,
+    MatrixPlan,
+    PipelineRequest,
+    Span,
+    SymbolPlan,
+    checked,
+    checked_strategies,
+    contracts,
+    one_settle_coin,
+)
 
 
 def span(start: str, end: str) -> Span:
@@ -16,9 +27,13 @@ def span(start: str, end: str) -> Span:
     )
 
 
-def symbol(name: str, candles: Span, mark: Span | None = None, funding: Span | None = None) -> SymbolPlan:
+def symbol(
+    name: str, candles: Span, mark: Span | None = None, funding: Span | None = None, coin: str = "USDT"
+) -> SymbolPlan:
     return SymbolPlan(
+        category="linear" if coin in ("USDT", "USDC") else "inverse",
         symbol=name,
+        settle_coin=coin,
         interval="15m",
         candles=candles,
         mark_interval="1h",
@@ -113,6 +128,56 @@ def test_what_a_person_typed_wrong_is_named_with_what_was_expected() -> None:
         checked(PipelineRequest, strategies=("trend",), tiers=("vip77",))
     with pytest.raises(InvalidInput, match="martingale"):
         checked_strategies(["martingale"])
+
+
+def test_a_run_counts_in_one_coin_and_a_mix_is_refused_by_name() -> None:
+    year = span("2024-06-01", "2025-06-01")
+    bitcoin, ether = symbol("BTCUSD", year, coin="BTC"), symbol("ETHUSD", year, coin="ETH")
+    assert one_settle_coin([bitcoin, symbol("BTCUSDZ26", year, coin="BTC")]) == "BTC"
+    with pytest.raises(InvalidInput, match="BTCUSD in BTC; ETHUSD in ETH"):
+        one_settle_coin([bitcoin, ether])
+    with pytest.raises(InvalidInput, match="BTCUSDT in USDT; BTCPERP in USDC"):
+        one_settle_coin([symbol("BTCUSDT", year), symbol("BTCPERP", year, coin="USDC")])
+
+
+def test_the_cells_of_inverse_contracts_are_of_their_category_and_coin() -> None:
+    cells, remarks = plan_cases(matrix(symbol("BTCUSD", span("2023-12-01", "2025-06-01"), coin="BTC"), tiers=("vip2",)))
+    assert {(cell.category, cell.settle_coin) for cell in cells} == {(Category.INVERSE, "BTC")}
+    assert cells[0].span.start == datetime(2024, 3, 7, tzinfo=UTC)
+    assert "vip2" in remarks[0]
+
+
+def test_the_rates_of_inverse_contracts_are_known_from_their_own_day() -> None:
+    year = span("2025-01-01", "2026-08-01")
+    starts = []
+    for one in (symbol("BTCUSDT", year), symbol("BTCUSD", year, coin="BTC")):
+        cells, _ = plan_cases(matrix(one, tiers=("pro1",)))
+        starts.append(cells[0].span.start)
+    assert starts == [datetime(2025, 9, 25, tzinfo=UTC), datetime(2026, 6, 16, tzinfo=UTC)]
+
+
+def test_capital_is_ten_thousand_dollars_or_one_inverse_coin_unless_it_is_given() -> None:
+    assert checked(PipelineRequest, strategies=("trend",)).terms.initial_capital == 10_000.0
+    inverse = checked(PipelineRequest, strategies=("trend",), category="inverse")
+    assert inverse.terms.initial_capital == 1.0
+    assert PipelineRequest.model_validate_json(inverse.model_dump_json()) == inverse
+    given = checked(PipelineRequest, strategies=("trend",), category="inverse", terms={"initial_capital": 10_000.0})
+    assert given.terms.initial_capital == 10_000.0
+    assert BacktestTerms().in_coin_of(Category.INVERSE).initial_capital == 1.0
+
+
+def test_spot_cannot_be_back_tested_and_a_tier_has_to_be_known_for_the_category() -> None:
+    with pytest.raises(InvalidInput, match=r"category.*spot"):
+        checked(PipelineRequest, strategies=("trend",), category="spot")
+    with pytest.raises(InvalidInput, match="'spot' cannot be back-tested: use linear or inverse"):
+        contracts("spot")
+    with pytest.raises(InvalidInput, match="vip77"):
+        checked(PipelineRequest, strategies=("trend",), category="inverse", tiers=("vip77",))
+
+
+def test_an_amount_shows_cents_of_a_dollar_coin_and_more_of_one_worth_thousands() -> None:
+    assert (amount(1234.567, "USDT"), amount(0.0012345678, "BTC")) == ("1,234.57", "0.001235")
+    assert amount(None, "BTC") == amount(float("nan"), "USDT") == "–"
 
 
 def test_no_strategy_named_means_all_of_them() -> None:
