@@ -100,6 +100,8 @@ class Booking:
         Only when the row itself names one.
     row_id, exec_id : str or None
         The row's own id, which no other row of the account has; the id of the fill or settlement it is about.
+    effect, closed_qty : str or None, Decimal or None
+        Whether a fill opened or closed, in the file's words, and how much of it closed.
     change, cash_flow, balance : Decimal or None
         Of a log: what entered the wallet, the part that is neither fee nor funding, and the coin's balance after it.
     """
@@ -127,6 +129,7 @@ class Booking:
     cash_flow: Decimal | None = None
     balance: Decimal | None = None
     effect: str | None = None
+    closed_qty: Decimal | None = None
     closing: Closing | None = None
 
     @property

@@ -247,8 +247,7 @@ def _left_over(booking: Booking, rates: RateBook) -> Judgement:
             "own opening price not shown",
             f"{said}: the profit bears it out, and {nearest[0]} explains it if this lot was opened at {own:.6g} rather "
             "than at the position's average; its fills or the position's other lots are not among the files",
-            due,
-            nearest[0].rate,
+            rate=nearest[0].rate,
             is_unknowable=True,
         )
     known = ", ".join(dict.fromkeys(str(side) for pair in pairs for side in pair))

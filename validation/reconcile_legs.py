@@ -52,10 +52,14 @@ def _replay(fills: Sequence[Booking]) -> dict[str, _Replayed]:
             continue
         signed = fill.qty if fill.side == "Buy" else -fill.qty
         worth = notional(fill.category, fill.qty, fill.price)
-        closing = min(fill.qty, abs(size)) if size * signed < 0 else _ZERO
+        held = abs(size) if size * signed < 0 else _ZERO
+        closing = min(fill.qty, held) if fill.closed_qty is None else min(fill.qty, fill.closed_qty)
         share = closing / fill.qty
-        if closing:
-            part = closing / abs(size)
+        if closing > held:
+            # Opened before the first execution there is: what is left of it now nobody can tell, taken for nothing.
+            size, value, fee = -signed * share, _ZERO, _ZERO
+        elif closing:
+            part = closing / held
             order = found.setdefault(fill.order_id or "", _Replayed())
             order.qty += closing
             order.entry_value += value * part
@@ -117,7 +121,7 @@ def _judge(booking: Booking, replayed: _Replayed | None, rates: RateBook) -> Jud
         "fills of both roles" if is_mixed else "no known rate",
         f"fees of {fee:f} on values of {closing.entry_value:f} and {closing.exit_value:f}; known are "
         f"{', '.join(map(str, known))}; the executions of both orders would tell",
-        Rounding.VENUE.book(value * span[-1]),
+        None if is_mixed else Rounding.VENUE.book(value * span[-1]),
         is_unknowable=is_mixed,
     )
 
@@ -182,7 +186,7 @@ def _total(
         "fills of both roles" if is_mixed else "no known rate",
         f"profit leaves {fee:f} for fees on values of {entry_value:f} and {exit_value:f}; known are "
         f"{', '.join(map(str, known))}",
-        due,
+        None if is_mixed else due,
         nearest.rate,
         is_unknowable=is_mixed,
     )

@@ -151,6 +151,7 @@ def _execution(name: str, number: int, row: dict[str, Any], category: Category) 
         row_id=found.exec_id,
         exec_id=found.exec_id,
         order_id=found.order_id,
+        closed_qty=found.closed_size,
     )
 
 

@@ -178,7 +178,7 @@ def _unexplained_fill(booking: Booking, value: Decimal, candidates: list[KnownRa
         Verdict.UNEXPLAINED,
         "rate not recorded anywhere" if is_unrecorded else "no known rate",
         f"{said}; known here are {tried}{likely}",
-        Rounding.VENUE.book(value * nearest.rate),
+        None if is_unrecorded else Rounding.VENUE.book(value * nearest.rate),
         nearest.rate,
         is_unknowable=is_unrecorded,
     )

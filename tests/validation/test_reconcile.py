@@ -18,6 +18,7 @@ from validation.reconcile_statement import statement
 from validation.reconcile_totals import totals_of
 
 D = Decimal
+AT_THE_END = {"execTime": "1735693300000", "closedSize": "0.1"}
 
 
 def judge(*files: bytes, tier: str = "vip0", category: Category = Category.LINEAR) -> Reconciliation:
@@ -184,12 +185,13 @@ def test_a_leg_filled_in_both_roles_is_told_by_the_executions_only() -> None:
     alone = only(judge(page(row)))
     assert (alone.verdict, alone.is_unknowable) == (Verdict.UNEXPLAINED, True)
     fills = [
-        execution(
-            execId="e-3", orderId="o-2", side="Sell", execPrice="61000", execFee="3.355", execTime="1735693300000"
-        ),
-        execution(execId="e-2", execQty="0.05", execFee="1.65", execTime="1735693200001"),
-        execution(execQty="0.05", execFee="0.6", feeRate="0.0002", isMaker=True),
+        execution(execId="e-3", orderId="o-2", side="Sell", execPrice="61000", execFee="3.355", **AT_THE_END),
+        execution(execId="e-2", execQty="0.05", execFee="1.65", execTime="1735693200001", closedSize="0"),
+        execution(execQty="0.05", execFee="0.6", feeRate="0.0002", isMaker=True, closedSize="0"),
     ]
+    # What was closed first had been opened before the first page.
+    before = execution(execId="e-0", orderId="o-0", side="Sell", execTime="1735693100000", closedSize="0.1")
+    assert {row.verdict for row in judge(page(*fills, before), page(row)).judgements} == {Verdict.EXACT}
     assert {row.verdict for row in judge(page(*fills), page(row)).judgements} == {Verdict.EXACT}
 
 

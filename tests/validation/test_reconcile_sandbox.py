@@ -141,7 +141,7 @@ def test_the_wrong_tier_explains_fees_by_the_rate_the_rows_name_only() -> None:
         client.get_executions()
     rows = reconcile(transport.pages, AccountTerms(tier="vip0")).judgements
     assert {(row.verdict, row.reason) for row in rows} == {(Verdict.EXACT, "symbol rate")}
-    assert all("the row itself names 0.00035" in row.detail for row in rows)
+    assert all("the row itself names 0.00035" in row.source for row in rows)
 
 
 def test_a_page_left_out_is_noticed(day: tuple[str, list[tuple[str, bytes]]]) -> None:
