@@ -200,7 +200,7 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
     for i, close_ms in enumerate(result.equity_time_ms.tolist()):
         open_ms = close_ms - data.interval.ms
         bar = [D(repr(price)) for price in marks.loc[open_ms]]
-        barred = False
+        barred = entered_inside = False
         while place < len(queue):
             kind, row = queue[place]
             time_ms = to_ms(
@@ -209,27 +209,29 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
             if time_ms >= close_ms:
                 break
             place += 1
+            # Inside a long candle what costs comes first, whatever the clock says.
+            clock = max(clock + (kind == "funding"), time_ms)
             if kind == "funding":
                 before = account.totals.funding
-                # Inside a long candle what costs comes first, whatever the clock says.
-                clock = max(clock + 1, time_ms)
                 account.funding(clock, data.symbol, rates[time_ms], D(repr(row.mark_price)))
                 paid = float(account.totals.funding - before)
                 assert abs(paid + row.payment) <= 1e-9 * max(1.0, abs(paid))
             elif kind == "liquidations":
                 n_before = len(account.liquidations)
-                account.bar(time_ms, data.symbol, *bar)
+                account.bar(clock, data.symbol, *(seen_from_inside(account, data, bar) if entered_inside else bar))
                 place += compare_liquidations(queue[place - 1 :], account.liquidations[n_before:])
                 barred = True
             else:
                 qty = (D(repr(row.qty)) / step).to_integral_value() * step
                 price = (D(repr(row.price)) / tick).to_integral_value() * tick
-                logged = account.fill(time_ms, data.symbol, qty, price, Liquidity(row.liquidity))
+                logged = account.fill(clock, data.symbol, qty, price, Liquidity(row.liquidity))
+                entered_inside = time_ms > open_ms
                 assert logged["kind"] == "fill", (i, row, logged)
                 close_enough(row.fee, logged["fee"])
                 close_enough(row.realized_pnl, logged["realized"], scale=float(abs(qty) * price))
         if account.positions[data.symbol].size and not barred:
-            logged = account.bar(close_ms - 1, data.symbol, *bar)
+            clock = max(clock, close_ms - 1)
+            logged = account.bar(clock, data.symbol, *bar)
             assert logged["kind"] == "bar", (i, logged)
         if not account.positions[data.symbol].size:
             close_enough(result.equity[i], account.cash, scale=capital)
@@ -237,6 +239,18 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
             close_enough(result.equity[i], account.equity, scale=capital)
     assert place == len(queue)
     return account
+
+
+def seen_from_inside(account: Account, data: MarketData, bar):
+    """Return the mark candle of a position entered inside it: its open was before, so nothing can have gapped there."""
+    position = account.positions[data.symbol]
+    limit, tick = position.liquidation_price, data.instrument.tick_size
+    _, high, low, close = bar
+    if position.size > 0:
+        high = max(high, limit + tick)
+        return high, high, low, close
+    low = min(low, limit - tick)
+    return low, high, low, close
 
 
 def compare_liquidations(queue, booked) -> int:

@@ -13,8 +13,8 @@ from bybit.backtest.costs import CostBreakdown
 from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period
-from tests.bybit.backtest.accounts import inverse_part, part, random_account, trade
 from tests.bybit.backtest.markets import START, Scripted, add_up, engine, flat, funding, instrument, period
+from tests.bybit.backtest.portfolios import inverse_part, part, random_account, trade
 
 HOUR = timedelta(hours=1)
 BOTH = ("WIFUSDT", "ETHUSDT")
