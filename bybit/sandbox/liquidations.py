@@ -61,7 +61,7 @@ class Liquidations:
                 self._close(account, position, abs(position.size), price, _TAKEOVER, position.margin)
                 break
             below = step.bound
-            self._close(account, position, abs(step.qty), mark, _STEP)
+            self._close(account, position, abs(step.qty), mark, _STEP, limit=position.bankruptcy_price)
         position.status = "Normal"
         exchange.tell_position(account, symbol)
         exchange.tell_wallet(account)
@@ -92,7 +92,9 @@ class Liquidations:
         price: Decimal,
         kind: tuple[str, str, str],
         loss: Decimal | None = None,
+        limit: Decimal | None = None,
     ) -> None:
+        # Filled at ``price``; ``limit`` is what the order would have gone to.
         exchange, symbol = self._exchange, position.symbol
         create_type, exec_type, time_in_force = kind
         order = Order(
@@ -102,7 +104,7 @@ class Liquidations:
             side="Sell" if position.size > 0 else "Buy",
             order_type="Market",
             qty=qty,
-            price=price,
+            price=price if limit is None else limit,
             time_in_force=time_in_force,
             reduce_only=True,
             close_on_trigger=False,

@@ -234,7 +234,8 @@ class LiquidationFeed:
                 "s": execution["symbol"],
                 "S": side,
                 "v": execution["execQty"],
-                "p": execution["execPrice"],
+                # The bankruptcy price, whatever it was closed at.
+                "p": execution["orderPrice"],
             }
         )
 

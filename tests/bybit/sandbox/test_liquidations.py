@@ -84,6 +84,7 @@ def test_a_position_in_a_higher_tier_is_brought_down_to_the_next_one_and_lives_o
     fill = desk.rows("execution/list", **BTC)[0]
     assert (fill["execType"], fill["createType"], fill["execPrice"]) == ("Trade", "CreateByLiq", "49394.2")
     assert D(fill["execQty"]) == 2 - kept
+    assert D(fill["orderPrice"]) == rules.liquidations[0]["bankruptcy_price"]
     order = desk.order(fill["orderId"])
     assert (order["timeInForce"], order["orderStatus"], order["createType"]) == ("FOK", "Filled", "CreateByLiq")
     row = desk.rows("account/transaction-log")[0]
