@@ -1,7 +1,7 @@
 """Candles in and out; rows, coverage, holes and revisions change together or not at all."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,13 +14,14 @@ from bybit.rules.candles import Interval, SeriesKey
 from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, Span, to_ms, utc
 from bybit.store import bulk
+from bybit.store.changes import changes_since, latest_stamp, note_change
 from bybit.store.coverage import Hole, covered_spans, join_holes, overlapping, record, stored_holes
 from bybit.store.database import Database
 from bybit.store.errors import CoverageClaim
 from bybit.store.evidence import Conflict, Rejected, note_conflicts, note_rejected
 from bybit.store.leases import Lease, hold
 from bybit.store.schema import candle_revisions
-from bybit.store.series import SeriesTable, bump_version, lock_series
+from bybit.store.series import SeriesTable, lock_series
 
 VALUES = ("open", "high", "low", "close", "volume", "turnover")
 _ALL_TIME = (1_000_000_000_000, 10_000_000_000_000)
@@ -73,6 +74,31 @@ class WriteCount:
     inserted: int
     updated: int
     unchanged: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """One moment of a series, as far as somebody who holds an earlier one needs it.
+
+    Parameters
+    ----------
+    stamp : str
+        Names the moment, in every copy of every database.
+    passed : frozenset of str
+        Names of earlier moments of the series, as far as they are remembered.
+    known : list of Span
+        The spans (ms) known in full, as ``CoverageTable.known``.
+    changed : list of Span
+        Where rows may differ from the earlier moment, ms UTC, sorted, none touching another.
+    rows : list of Rows
+        What is stored in each span of ``changed``; elsewhere the earlier rows still hold.
+    """
+
+    stamp: str
+    passed: frozenset[str]
+    known: list[Span]
+    changed: list[Span]
+    rows: list[bulk.Rows]
 
 
 class CandleTable:
@@ -138,7 +164,7 @@ class CandleTable:
             note_conflicts(self._database, connection, series_id, conflicts, now_ms)
             note_rejected(self._database, connection, series_id, rejected, now_ms)
             if changed or count.inserted or count.updated:
-                bump_version(connection, series_id)
+                note_change(connection, series_id, _extent(key, rows) if count.inserted or count.updated else None)
             return count
 
         return self._database.write(work)
@@ -152,9 +178,49 @@ class CandleTable:
             Index ``open_time`` (UTC, datetime64[ms]), increasing; columns open, high, low, close, volume, turnover,
             float64; volume and turnover are NaN where the series has none. Gaps are gaps: nothing is filled in.
         """
-        rows = self._rows(key, period.span_ms)
-        index = pd.DatetimeIndex(rows["open_time_ms"].astype("datetime64[ms]"), name="open_time").tz_localize("UTC")
-        return pd.DataFrame({name: np.ascontiguousarray(rows[name]) for name in VALUES}, index=index)
+        return self.read_known(key, period)[0]
+
+    def read_known(self, key: SeriesKey, period: Period) -> tuple[pd.DataFrame, list[Span]]:
+        """Return what ``read`` and ``CoverageTable.known`` do, both of one moment."""
+        series_id = self._series.find(key)
+        if series_id is None:
+            return _frame(np.empty(0, dtype=bulk.ROW)), []
+        rows, known = self._database.read(
+            lambda connection: (
+                bulk.read(connection, series_id, *period.span_ms),
+                covered_spans(connection, series_id),
+            )
+        )
+        return _frame(rows), known
+
+    def stamp(self, key: SeriesKey) -> str | None:
+        """Return the name of what is stored and known of ``key``; None when nothing ever was.
+
+        Every change of rows, coverage or holes gives a new one, in the same transaction.
+        """
+        series_id = self._series.find(key)
+        if series_id is None:
+            return None
+        return self._database.read(lambda connection: latest_stamp(connection, series_id))
+
+    def snapshot(self, key: SeriesKey, since: str | None = None) -> Snapshot | None:
+        """Return what is stored now where it may differ from the moment ``since`` (None: everything).
+
+        None when nothing was ever stored or known. A moment that is no longer remembered counts as None.
+        """
+        series_id = self._series.find(key)
+        if series_id is None:
+            return None
+
+        def work(connection: Connection) -> Snapshot | None:
+            found = changes_since(connection, series_id, since)
+            if found is None:
+                return None
+            changed = [_ALL_TIME] if found.changed is None else found.changed
+            rows = [bulk.read(connection, series_id, *span) for span in changed]
+            return Snapshot(found.stamp, found.passed, covered_spans(connection, series_id), changed, rows)
+
+        return self._database.read(work)
 
     def count(self, key: SeriesKey, period: Period | None = None) -> int:
         """Return how many candles that open in ``period`` (None: ever) are stored."""
@@ -223,11 +289,20 @@ class CandleTable:
             frame.insert(0, name, pd.to_datetime(frame.pop(f"{name}_ms").astype("int64"), unit="ms", utc=True))
         return frame[["open_time", "replaced_at", *VALUES]].astype(dict.fromkeys(VALUES, "float64"))
 
-    def _rows(self, key: SeriesKey, span: Span) -> bulk.Rows:
-        series_id = self._series.find(key)
-        if series_id is None:
-            return np.empty(0, dtype=bulk.ROW)
-        return self._database.read(lambda connection: bulk.read(connection, series_id, *span))
+
+def candle_frame(open_time_ms: NDArray[np.int64], values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Return candles as ``CandleTable.read`` hands them out, without copying ``values`` (named as in ``VALUES``)."""
+    index = pd.DatetimeIndex(open_time_ms.view("datetime64[ms]"), name="open_time").tz_localize("UTC")
+    return pd.DataFrame({name: values[name] for name in VALUES}, index=index, copy=False)
+
+
+def _frame(rows: bulk.Rows) -> pd.DataFrame:
+    times = np.ascontiguousarray(rows["open_time_ms"])
+    return candle_frame(times, {name: np.ascontiguousarray(rows[name]) for name in VALUES})
+
+
+def _extent(key: SeriesKey, rows: bulk.Rows) -> Span:
+    return int(rows["open_time_ms"][0]), key.interval.close_ms(int(rows["open_time_ms"][-1]))
 
 
 def _checked(key: SeriesKey, columns: Columns) -> bulk.Rows:

@@ -13,12 +13,13 @@ from bybit.rules.errors import InvalidInput
 from bybit.rules.funding import FundingRate
 from bybit.rules.periods import Period, to_ms, utc
 from bybit.store.candles import WriteCount
+from bybit.store.changes import note_change
 from bybit.store.coverage import Hole, covered_spans, record
 from bybit.store.database import Database
 from bybit.store.evidence import Conflict, note_conflicts
 from bybit.store.leases import Lease, hold
 from bybit.store.schema import funding, funding_revisions
-from bybit.store.series import FundingKey, SeriesTable, bump_version, lock_series
+from bybit.store.series import FundingKey, SeriesTable, lock_series
 
 _ALL_TIME = (1_000_000_000_000, 10_000_000_000_000)
 
@@ -67,7 +68,8 @@ class FundingTable:
             changed = record(connection, series_id, span, holes, filled)
             note_conflicts(self._database, connection, series_id, conflicts, now_ms)
             if changed or count.inserted or count.updated:
-                bump_version(connection, series_id)
+                written = bool(count.inserted or count.updated)
+                note_change(connection, series_id, (min(new), max(new) + 1) if written else None)
             return count
 
         return self._database.write(work)

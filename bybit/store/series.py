@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey, check_symbol
 from bybit.store.database import Database
@@ -100,11 +100,6 @@ def lock_series(connection: Connection, series_id: int) -> None:
     """Hold the series for this transaction, so that two writers' coverage cannot interleave."""
     # SQLite ignores FOR UPDATE: there the whole transaction already is the only writer.
     connection.execute(select(series.c.id).where(series.c.id == series_id).with_for_update()).one()
-
-
-def bump_version(connection: Connection, series_id: int) -> None:
-    """Count one more change of the series."""
-    connection.execute(update(series).where(series.c.id == series_id).values(version=series.c.version + 1))
 
 
 def _find(connection: Connection, names: _Names) -> Row[Any, Any] | None:
