@@ -225,7 +225,7 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
                 qty = (D(repr(row.qty)) / step).to_integral_value() * step
                 price = (D(repr(row.price)) / tick).to_integral_value() * tick
                 logged = account.fill(clock, data.symbol, qty, price, Liquidity(row.liquidity))
-                entered_inside = time_ms > open_ms
+                entered_inside |= time_ms > open_ms and (row.size_after - row.qty) * row.size_after <= 0.0
                 assert logged["kind"] == "fill", (i, row, logged)
                 close_enough(row.fee, logged["fee"])
                 close_enough(row.realized_pnl, logged["realized"], scale=float(abs(qty) * price))
@@ -233,6 +233,9 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
             clock = max(clock, close_ms - 1)
             logged = account.bar(clock, data.symbol, *bar)
             assert logged["kind"] == "bar", (i, logged)
+        elif account.positions[data.symbol].size:
+            # What a step-down left: settlements that pay came after its candle, at marks of their own.
+            account.mark(clock, data.symbol, bar[3])
         if not account.positions[data.symbol].size:
             close_enough(result.equity[i], account.cash, scale=capital)
         else:
@@ -242,15 +245,10 @@ def replay(result: BacktestResult, data: MarketData, eras, capital: float, lever
 
 
 def seen_from_inside(account: Account, data: MarketData, bar):
-    """Return the mark candle of a position entered inside it: its open was before, so nothing can have gapped there."""
-    position = account.positions[data.symbol]
-    limit, tick = position.liquidation_price, data.instrument.tick_size
+    """Return the mark candle of a position entered inside it: from its best mark on, for the open was before."""
     _, high, low, close = bar
-    if position.size > 0:
-        high = max(high, limit + tick)
-        return high, high, low, close
-    low = min(low, limit - tick)
-    return low, high, low, close
+    best = high if account.positions[data.symbol].size > 0 else low
+    return best, high, low, close
 
 
 def compare_liquidations(queue, booked) -> int:
