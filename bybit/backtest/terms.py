@@ -120,8 +120,7 @@ def contract_arrays(
         (
             float(instrument.qty_step),
             float(instrument.tick_size),
-            float(instrument.min_order_qty),
-            0.0 if instrument.min_notional is None else float(instrument.min_notional),
+            *_least_order(instrument),
             _or_unlimited(instrument.max_market_order_qty),
             _or_unlimited(instrument.max_order_qty),
             ladder.max_position_value(leverage),
@@ -206,6 +205,15 @@ def _tier_arrays(tiers: Sequence[RiskTier]) -> tuple[Floats, Floats, Floats]:
         np.array([float(tier.maintenance_margin_rate) for tier in tiers]),
         np.array([float(tier.mm_deduction) for tier in tiers]),
     )
+
+
+def _least_order(instrument: Instrument) -> tuple[float, float]:
+    """Return the least quantity and the least value, settle coin, of an order."""
+    least = 0.0 if instrument.min_notional is None else float(instrument.min_notional)
+    if instrument.category is Category.INVERSE:
+        # The venue's bound is in USD, which is what a quantity of these counts; values are coin.
+        return max(float(instrument.min_order_qty), least), 0.0
+    return float(instrument.min_order_qty), least
 
 
 def _or_unlimited(value: Decimal | None) -> float:

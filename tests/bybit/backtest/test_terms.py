@@ -93,6 +93,13 @@ def test_limits_without_a_figure_limit_nothing():
     assert contracts.allocation.tolist() == [0.5]
 
 
+def test_the_least_value_of_an_inverse_order_is_a_number_of_its_dollar_contracts():
+    dated = dated_ladder("WIFUSDT", ladder(), PERIOD)
+    rules = instrument(category=Category.INVERSE, min_order_qty=D(1), min_notional=D(5))
+    contracts = contract_arrays([rules], [dated], 10.0, {"WIFUSDT": 1.0})
+    assert (contracts.min_qty.tolist(), contracts.min_notional.tolist()) == ([5.0], [0.0])
+
+
 def era(tier, begin, end, maker, taker):
     stop = None if end is None else START + end * DAY
     return FeeEra("linear_perpetual", tier, FeeRates(D(maker), D(taker)), START + begin * DAY, stop, "test", "high")
