@@ -107,8 +107,11 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
         profit = round_price(position[TAKE_PROFIT], position[TICK_SIZE], side)
     gained = reached(-side, profit, low, high)
     level = nearer(side, stop, trail)
+    gapped = reached(side, level, entered_at, entered_at)
+    if reached(-side, profit, entered_at, entered_at) and not gapped and entered == FROM_OPEN:
+        # Nothing comes before the open.
+        return entered_at, BY_TAKE_PROFIT
     if reached(side, level, low, high):
-        gapped = reached(side, level, entered_at, entered_at)
         if gained and not gapped:
             count_ambiguous(books, candle)
         if entered == FROM_TRIGGER and not (gapped or reached(side, level, closed, closed)):
@@ -120,9 +123,9 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
         best = profit
     later = trail_of(books, s, side, best)
     if reached(side, later, low, high) and entered != FROM_LIMIT:
-        if gained or not reached(side, later, closed, closed):
-            count_ambiguous(books, candle)
-        return later, BY_TRAIL
+        # It follows every high on the way: one just high enough, and then the low, is the worst that may have been.
+        count_ambiguous(books, candle)
+        return nearer(side, low if side > 0.0 else high, trail_of(books, s, side, entered_at)), BY_TRAIL
     if gained:
         if entered in (FROM_LIMIT, ADDED) and not reached(-side, profit, closed, closed):
             # The good price may lie before the fill.

@@ -39,9 +39,9 @@ def test_a_take_profit_closes_the_position_at_its_price():
 
 
 def test_a_trailing_stop_follows_the_best_price():
-    data = hours(*flat(100.0, 1), (100.0, 110.0, 100.0, 110.0), (110.0, 110.0, 106.0, 106.0), *flat(106.0, 1))
-    result = run(data, [1, 1, 1, 1], trailing_distance=[3.0] * 4)
-    assert fills(result)[1:] == [("trailing", 107.0, "taker")]
+    data = hours(*flat(100.0, 1), (100.0, 110.0, 100.0, 110.0), (110.0, 110.0, 96.0, 96.0), *flat(96.0, 1))
+    result = run(data, [1, 1, 1, 1], trailing_distance=[12.0] * 4)
+    assert fills(result)[1:] == [("trailing", 98.0, "taker")]
 
 
 def test_a_limit_that_would_take_is_refused_when_it_is_post_only_and_takes_when_it_is_not():

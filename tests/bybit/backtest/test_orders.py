@@ -123,11 +123,11 @@ def test_a_trailing_stop_follows_the_best_price_of_earlier_candles():
     assert column(result, "fills", "reason")[-1] == BY_TRAIL
 
 
-def test_a_trailing_stop_of_this_candles_own_best_price_is_taken_and_counted_when_it_is_not_certain():
-    sure = simulate(symbol([(100.0, 110.0, 99.0, 104.0)], [1], trail=[5.0]))
+def test_a_trailing_stop_raised_by_this_candles_own_best_price_fills_at_the_worst_that_may_be_and_is_counted():
+    low = simulate(symbol([(100.0, 110.0, 99.0, 104.0)], [1], trail=[5.0]))
     unsure = simulate(symbol([(100.0, 110.0, 99.0, 108.0)], [1], trail=[5.0]))
-    assert column(sure, "fills", "price") == column(unsure, "fills", "price") == [100.0, 105.0]
-    assert (sure.counts[AMBIGUOUS], unsure.counts[AMBIGUOUS]) == (0, 1)
+    assert column(low, "fills", "price") == column(unsure, "fills", "price") == [100.0, 99.0]
+    assert (low.counts[AMBIGUOUS], unsure.counts[AMBIGUOUS]) == (1, 1)
 
 
 def test_the_nearer_of_stop_and_trailing_stop_happens():
