@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from bybit.backtest.engine import MarketData
+from bybit.backtest.slippage import Slippage
 from bybit.rules.candles import Category, Interval
+from bybit.rules.errors import NotEstablished
 from bybit.rules.fees import FeeSchedule
 from bybit.rules.funding import FundingRate
 from bybit.rules.periods import Period, utc
@@ -130,3 +132,63 @@ def test_the_decimal_ledger_books_the_same_on_recorded_hours(wif, shared, name):
         for era in schedule.eras(Category.LINEAR, "vip0", quarter)
     ]
     replay(result, hourly, eras, 10_000.0, 10.0)
+
+
+@pytest.mark.parametrize("name", ["breakout", "mean_reversion"])
+def test_quarters_of_an_hour_decide_inside_recorded_hours(wif, shared, name):
+    hours = candles(shared / "data/klines/bybit_linear_WIFUSDT_1h_listing_2025-06.parquet")
+    quarter = Period(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC))
+    coarse = dataclasses.replace(wif, candles=hours, interval=Interval.HOUR_1)
+    fine = dataclasses.replace(coarse, detail=wif.candles, detail_interval=Interval.MINUTE_15)
+    trader = engine(
+        registry()[name](),
+        10_000.0,
+        leverage=5.0,
+        fee_schedule=FeeSchedule.builtin(),
+        slippage_rate=0.0002,
+        mark_policy="coarser",
+    )
+    alone, inside = (trader.run(data, quarter) for data in (coarse, fine))
+    # Both files come from one venue: an hour is made of its quarters.
+    assert "candles_unlike_their_detail_candles" not in inside.assumptions
+    np.testing.assert_array_equal(alone.equity_time_ms, inside.equity_time_ms)
+    doubts = [run.assumptions.get("candles_decided_against_the_account", 0) for run in (alone, inside)]
+    assert doubts[1] <= doubts[0]
+    orders = (alone.fills["reason"] == "market").sum(), (inside.fills["reason"] == "market").sum()
+    assert orders[0] == pytest.approx(orders[1], abs=3)
+    if name == "breakout":
+        assert alone.fills["fill_time"].dt.minute.isin([0, 59]).all()
+        assert inside.fills.loc[inside.fills["reason"] == "market", "fill_time"].dt.minute.eq(0).all()
+        assert set(inside.fills.loc[inside.fills["reason"] == "stop", "fill_time"].dt.minute) - {59}
+
+
+def test_market_orders_on_a_recorded_day_fill_at_the_quotes_of_their_minute(shared):
+    prices = candles(shared / "data/klines/bybit_linear_BTCUSDT_1m_2022-12-13.parquet").iloc[:720]
+    quotes = candles(shared / "data/quotes/bybit_linear_BTCUSDT_bidask_1m_2022-12-13.parquet")
+    quotes = quotes.rename(columns={"bid_open": "bid", "ask_open": "ask"})[["bid", "ask"]]
+    data = MarketData(
+        symbol="BTCUSDT",
+        interval=Interval.MINUTE_1,
+        candles=prices,
+        mark=None,
+        mark_interval=None,
+        funding=[],
+        instrument=instrument("BTCUSDT", tick_size=D("0.5"), qty_step=D("0.001"), min_order_qty=D("0.001")),
+        risk_tiers=ladder((2_000_000,), ("0.005",), symbol="BTCUSDT"),
+        quotes=quotes,
+    )
+    span = Period(prices.index[1].to_pydatetime(), prices.index[-1].to_pydatetime())
+    known = prices.index[1:-1].isin(quotes.index)
+    # Turn around at every minute of which there are quotes, and at no other.
+    script = np.where(np.cumsum(known) % 2 == 1, 1.0, -1.0)
+    terms = {"mark_policy": "last", "funding_policy": "zero", "fee_schedule": FeeSchedule.builtin()}
+    result = engine(Scripted(script.tolist()), 100_000.0, slippage=Slippage.quotes(), **terms).run(data, span)
+    assert len(result.fills) == known.sum()
+    at = quotes.loc[result.fills["fill_time"]]
+    wanted = np.where(result.fills["qty"] > 0.0, at["ask"], at["bid"])
+    np.testing.assert_array_equal(result.fills["price"], wanted)
+    # A spread of one tick, against the last price on either side of it.
+    assert 0.0 < result.costs.slippage / result.metrics["traded_notional"] < 0.5 / 17_000
+    script[np.flatnonzero(~known)[0]] *= -1.0
+    with pytest.raises(NotEstablished, match="have no recorded quote, the first of BTCUSDT at 2022-12-13"):
+        engine(Scripted(script.tolist()), 100_000.0, slippage=Slippage.quotes(), **terms).run(data, span)

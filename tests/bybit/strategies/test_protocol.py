@@ -81,7 +81,26 @@ def test_no_strategy_looks_ahead_on_any_candle_length(name, interval):
         assert_no_look_ahead(strategy, view, int(len(view) * cut))
 
 
-@pytest.mark.parametrize("cheat", [Oracle, Centred])
+class Hindsight(Oracle):
+    """Trails at a distance that only the whole record tells."""
+
+    name = "hindsight"
+
+    def signals(self, view: MarketView) -> Signals:
+        flat = np.zeros(len(view))
+        return Signals(flat, trailing_distance=np.full(len(view), view.close.std()))
+
+
+class Afterthought(Oracle):
+    """Asks for post-only orders by how long the record turned out to be."""
+
+    name = "afterthought"
+
+    def signals(self, view: MarketView) -> Signals:
+        return Signals(np.zeros(len(view)), post_only=len(view) > 250)
+
+
+@pytest.mark.parametrize("cheat", [Oracle, Centred, Hindsight, Afterthought])
 def test_the_look_ahead_check_catches_a_cheat(cheat):
     with pytest.raises(AssertionError):
         assert_no_look_ahead(cheat(), random_view(3, 300), 200)
