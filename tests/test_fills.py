@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,15 @@ def test_a_position_that_paid_half_or_double_is_never_explained(shared: Path, tm
         (judged,) = [j for j in found.judgements if j.booking.number == number + 1]
         # Half of 0.0011 is the ordinary rate: only the schedule's own general rate may explain it.
         assert judged.verdict == "unexplained" or "0.00055" in judged.detail
+
+
+def test_a_position_by_a_plain_rate_that_nobody_recorded_is_unknowable(shared: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(shared / "data" / "fills" / "bybit_linear_closed_positions_2026-03.parquet").to_pylist()
+    other = next(row for row in rows if row["symbol"] == "DUSKUSDT") | {"symbol": "NOBODYUSDT"}
+    (judged,) = check([table(tmp_path / "other.parquet", other)]).judgements
+    assert (judged.verdict, judged.reason, judged.rate) == (
+        "unexplained",
+        "rate not recorded anywhere",
+        Decimal("0.0011"),
+    )
+    assert judged.is_unknowable

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from bybit.rules.candles import Category
 from validation.reconcile_bookings import Booking, Kind
-from validation.reconcile_intervals import FEE_SLACK, Box, shown_fee, shown_of, total
+from validation.reconcile_intervals import FEE_SLACK, Box, Shown, shown_fee, shown_of, total
 from validation.reconcile_rates import KnownRate, RateBook
 from validation.reconcile_rows import DISPLAY, TOLERANCE, Judgement, Verdict, unknown
 
@@ -21,6 +21,9 @@ _HOUR_MS = 3_600_000
 _MAX_SUMS = 100_000
 # How far a lot's own opening price may lie from the position's average and still be taken for one.
 _PLAUSIBLE = Decimal("0.25")
+# Rates of single contracts were 0.0011, 0.00085, 0.001: at most five decimals, told apart by a hundredth of themselves.
+_PLAIN_PLACES = (3, 4, 5)
+_TELLING_SHARE = Decimal("0.01")
 Pair = tuple[KnownRate, KnownRate]
 
 
@@ -251,9 +254,27 @@ def _left_over(booking: Booking, rates: RateBook) -> Judgement:
             is_unknowable=True,
         )
     known = ", ".join(dict.fromkeys(str(side) for pair in pairs for side in pair))
+    plain = _plain_rate(shown) if shown.adds_up and closing.is_fee_shown else None
+    if plain is not None:
+        detail = f"{said}: {plain:f} on both legs fits the shown digits; known here are {known}"
+        reason = "rate not recorded anywhere"
+        return Judgement(booking, Verdict.UNEXPLAINED, reason, detail, rate=plain, is_unknowable=True)
     return Judgement(
         booking, Verdict.UNEXPLAINED, "no known rate", f"{said}; known here are {known}", due, nearest[0].rate
     )
+
+
+def _plain_rate(shown: Shown) -> Decimal | None:
+    """Return the shortest rate that the shown digits allow on both legs, None when they allow too many or none."""
+    value = shown.entry_value + shown.exit_value
+    low, high = shown.fee.low / value.high, shown.fee.high / value.low
+    if low <= 0 or high - low > low * _TELLING_SHARE:
+        return None
+    for places in _PLAIN_PLACES:
+        rate = ((low + high) / 2).quantize(Decimal(1).scaleb(-places))
+        if low <= rate <= high:
+            return rate.normalize()
+    return None
 
 
 def _own_entry(booking: Booking, pair: Pair) -> Decimal | None:

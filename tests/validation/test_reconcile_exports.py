@@ -71,6 +71,11 @@ def test_two_equal_fills_of_one_file_are_two() -> None:
     assert totals_of(judge(sheet(UTA_HEADER, second, BUY))).by_coin["USDT"].fees_paid == D("6.6")
 
 
+def test_equal_fills_of_two_seconds_in_two_files_are_two() -> None:
+    later = BUY.replace("01:00:00", "01:00:05").replace("996.7", "993.4")
+    assert totals_of(judge(sheet(UTA_HEADER, BUY), sheet(UTA_HEADER, later))).by_coin["USDT"].fees_paid == D("6.6")
+
+
 def test_a_fill_without_role_or_rate_by_a_plain_unrecorded_rate_is_unknowable() -> None:
     odd = "4711,USDT,ODDUSDT,TRADE,SELL,2,0,4356,0,-7.8408,10,2.1592,100,CLOSE,2026-10-22 19:11:48"
     (row,) = judge(sheet(UTA_HEADER, odd)).judgements
