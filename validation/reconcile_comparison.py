@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bybit.rules.candles import Category
+from bybit.rules.errors import InvalidInput
 from bybit.rules.periods import Period, utc
 from validation.reconcile import Reconciliation
 from validation.reconcile_bookings import Kind
@@ -15,6 +16,8 @@ from validation.reconcile_run import MAX_LAG_MS, Gap, Pair, Trade, compare, orde
 from validation.reconcile_statement import plain, statement
 
 Row = dict[str, Any]
+_FILL_COLUMNS = ("symbol", "fill_time", "qty", "price", "fee")
+_LIQUIDATION_COLUMNS = ("symbol", "liquidation_time", "size", "entry_price", "loss")
 PAIR_COLUMNS = (
     "kind", "time", "real_time", "symbol", "side", "qty", "real_qty", "price", "real_price", "fee", "real_fee",
     "price_gain", "quantity_gain", "fee_gain",
@@ -39,7 +42,18 @@ def simulated_trades(
         Columns symbol, liquidation_time, size (signed), entry_price, loss, and fee where it is apart from the loss.
     category : Category
         The run's.
+
+    Raises
+    ------
+    InvalidInput
+        When a column is missing.
     """
+    for needed, frame in ((_FILL_COLUMNS, fills), (_LIQUIDATION_COLUMNS, liquidations)):
+        if missing := [name for name in needed if name not in frame.columns]:
+            raise InvalidInput(
+                f"the run's tables have the columns {', '.join(map(str, frame.columns))}, and no {', '.join(missing)}: "
+                "it was made by another version; back-test again"
+            )
     trades = [
         _trade(row["symbol"], row["fill_time"], row["qty"], decimal(row["price"]), decimal(row["fee"]), category)
         for row in fills.to_dict("records")

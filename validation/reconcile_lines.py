@@ -59,7 +59,8 @@ def asset_change(row: Line) -> Booking:
     kind, amount = Kind.OTHER, paid
     if kind_text == "SETTLEMENT" or (funding and not fee):
         kind, amount = Kind.FUNDING, -funding
-    elif kind_text in _TRADES and (paid or not is_spot):
+    elif paid or (kind_text in _TRADES and not is_spot):
+        # Fees of other kinds are judged too, so that none is passed over.
         kind = Kind.TRADE
     time_ms, precision_ms = row.time()
     qty = row.number_of("position") if kind is Kind.FUNDING else row.number_of("qty")

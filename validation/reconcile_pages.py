@@ -161,7 +161,9 @@ def _logged(name: str, number: int, row: dict[str, Any], _: Category) -> Booking
     kind, paid = Kind.OTHER, found.fee
     if found.type == "SETTLEMENT":
         kind, paid = Kind.FUNDING, None if found.funding is None else -found.funding
-    elif found.type in _TRADES and found.category is not None and not _is_bare_leg(found.category, found.fee):
+    elif found.fee or (found.type in _TRADES and found.category not in (None, Category.SPOT)):
+        # A spot trade has two lines, one a coin, and only one of them bears the fee. Fees of other kinds are judged
+        # too, so that none is passed over.
         kind = Kind.TRADE
     return Booking(
         source=Source.TRANSACTION_LOG,
@@ -186,11 +188,6 @@ def _logged(name: str, number: int, row: dict[str, Any], _: Category) -> Booking
         cash_flow=found.cash_flow,
         balance=found.wallet_balance,
     )
-
-
-def _is_bare_leg(category: Category, fee: object) -> bool:
-    # A spot trade has two lines, one a coin, and only one of them bears the fee.
-    return category is Category.SPOT and not fee
 
 
 def _closed(name: str, number: int, row: dict[str, Any], category: Category) -> Booking:

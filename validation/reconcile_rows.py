@@ -1,5 +1,6 @@
 """One booked fee or funding payment, judged: exact, within rounding, or unexplained, with the reason and the money."""
 
+import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
@@ -14,6 +15,7 @@ from validation.reconcile_rates import KnownRate, RateBook
 TOLERANCE = Decimal("5e-8")
 """How far a booked amount may lie from the exact product and still be called rounding (fees shared out over orders)."""
 
+_OPTION = re.compile(r"-[0-9.]+-[CP](-|$)")
 # The site's own lists may show fewer digits than were booked; the API sends every digit.
 _MAY_SHOW_LESS = (Source.ASSET_CHANGES, Source.TRADE_HISTORY)
 _FULL_DIGITS = -8
@@ -108,6 +110,11 @@ def _other_coin(coin: str, expected: str) -> str:
 
 def judge_fill(booking: Booking, rates: RateBook) -> Judgement:
     """Return the judgement of a fill's fee."""
+    if _OPTION.search(booking.symbol or ""):
+        return unknown(booking, "options not modelled", "the fee of an option depends on its underlying's price")
+    if booking.fee is not None and (not booking.symbol or booking.category is None):
+        said = f"a fee on a row of kind {booking.kind_text!r}: only trades and settlements of a contract are recomputed"
+        return unknown(booking, "fee of another kind", said)
     if booking.fee is None or not booking.symbol or booking.category is None or booking.time_ms is None:
         missing = [n for n in ("fee", "symbol", "category", "time_ms") if getattr(booking, n) in (None, "")]
         return unknown(booking, "figures missing", f"the row shows no {', '.join(missing)}")

@@ -251,3 +251,17 @@ def test_recorded_replies_of_the_venue_are_explained(shared) -> None:  # type: i
     assert only(found).verdict is Verdict.EXACT
     taken = (folder / "JKorf" / "jkorf_GetUserTrades.json").read_bytes()
     assert only(judge(taken)).verdict is Verdict.EXACT
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"symbol": "BTC-27MAR26-120000-C", "category": "option"}, "options not modelled"),
+        ({"type": "CURRENCY_SELL", "symbol": "", "category": "", "side": "None"}, "fee of another kind"),
+    ],
+)
+def test_a_fee_that_is_not_modelled_is_listed_as_such_and_never_passed_over(
+    changes: dict[str, str], reason: str
+) -> None:
+    row = only(judge(page(line(**changes))))
+    assert (row.verdict, row.reason, row.is_unknowable) == (Verdict.UNEXPLAINED, reason, True)

@@ -180,3 +180,10 @@ def test_a_category_that_rows_do_not_name_is_the_one_given() -> None:
     row = "1,BTC,BTCUSD,TRADE,BUY,6000,6000,60000,0,-0.000055,0,-0.000055,1,OPEN,2025-01-01 01:00:00"
     (judged,) = judge(sheet(UTA_HEADER, row)).judgements
     assert (judged.booking.category, judged.verdict) == (Category.INVERSE, Verdict.EXACT)
+
+
+def test_a_fee_on_a_conversion_is_listed_as_one_that_is_not_modelled() -> None:
+    (row,) = judge(
+        sheet(UTA_HEADER, "1,MNT,,CURRENCY_SELL,--,10,0,0.5,0,-0.2,-9.8,-10,0,--,2025-01-01 01:00:00")
+    ).judgements
+    assert (row.verdict, row.reason, row.booking.fee) == (Verdict.UNEXPLAINED, "fee of another kind", D("0.2"))
