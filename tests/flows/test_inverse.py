@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bybit.sandbox import SandboxConfig
-from tests.flows.conftest import Perpflow
+from tests.flows.conftest import InTurn, Perpflow
 from tests.sandbox import running
 from tests.tapes import ninety_days, write_inverse_tape
 
@@ -24,19 +24,28 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_inverse_contract_is_ingested_checked_and_back_tested_in_its_coin(
-    perpflow: Perpflow, tape: Path, tmp_path: Path
+    perpflow: Perpflow, perpflow_in_turn: InTurn, tape: Path, tmp_path: Path
 ) -> None:
-    both = ("--symbols", "BTCUSD,ETHUSD", "--interval", "15m")
+    both = ("--symbols", "BTCUSD,ETHUSD")
     with running(SandboxConfig(tape=tape)) as url:
-        fetch = ("ingest", *both, *SPAN, "--price", "last,mark", "--funding", "--base-url", url)
+        fetch = ("ingest", *both, "--interval", "15m", *SPAN, "--price", "last,mark", "--funding", "--base-url", url)
         report = perpflow(*fetch, *INVERSE).json
     assert {series["series"] for series in report["series"]} >= {"inverse/BTCUSD/last/15m", "inverse/ETHUSD/funding"}
     assert (report["rows"], report["missing"]) == (2 * (2 * 90 * 96 + 90 * 3), {})
-    checked = perpflow("quality", *both, *INVERSE)
-    assert (checked.code, checked.json["passed"]) == (0, True)
 
-    ask = ("backtest", "--strategy", "trend", "--interval", "15m", "--symbols", "BTCUSD")
-    row = perpflow(*ask, *INVERSE).json
+    ask = ("backtest", "--strategy", "trend", "--symbols", "BTCUSD")
+    checked, made, shown, mixed, linear, spot = perpflow_in_turn(
+        [
+            ("quality", *both, *INVERSE),
+            (*ask, *INVERSE),
+            (*ask, "--category", "inverse", "--capital", "2"),
+            ("backtest", "--strategy", "trend", *both, *INVERSE),
+            (*ask, "--json"),
+            (*ask, "--category", "spot"),
+        ]
+    )
+    assert (checked.code, checked.json["passed"]) == (0, True)
+    row = made.json
     assert (row["refused"], row["settle_coin"], row["initial_capital"]) == (None, "BTC", 1.0)
     assert row["provenance"]["category"] == "inverse"
     costs = row["costs"]
@@ -51,23 +60,19 @@ def test_an_inverse_contract_is_ingested_checked_and_back_tested_in_its_coin(
     paid = (settled["size"] / settled["mark_price"] * settled["funding_rate"]).sum()
     assert costs["funding"] == pytest.approx(paid, rel=1e-9)
     assert row["metrics"]["net_return"] == pytest.approx(costs["net"], rel=1e-9)
-
-    shown = perpflow(*ask, "--category", "inverse", "--capital", "2")
     assert "fees, BTC" in shown.stdout
     assert "BTC (costs: positive is paid)" in shown.stdout
-    mixed = perpflow("backtest", "--strategy", "trend", *both, *INVERSE)
-    assert (mixed.code, "BTCUSD in BTC; ETHUSD in ETH" in mixed.stderr) == (2, True)
-    linear = perpflow(*ask, "--json")
-    assert (linear.code, "no 15m candles of BTCUSD are stored" in linear.stderr) == (2, True)
-    assert "of linear contracts: none" in linear.stderr
-    spot = perpflow(*ask, "--category", "spot")
-    assert (spot.code, "use linear or inverse" in spot.stderr) == (2, True)
+    for wrong, words in (
+        (mixed, "BTCUSD in BTC; ETHUSD in ETH"),
+        (linear, "no 15m candles of BTCUSD are stored for that time"),
+        (linear, "stored of linear contracts: none"),
+        (spot, "use linear or inverse"),
+    ):
+        assert (wrong.code, words in wrong.stderr) == (2, True), wrong.stderr
 
 
 def test_a_run_over_an_inverse_tape_reports_in_the_coin(perpflow: Perpflow, tape: Path) -> None:
     run = ("run", "--source", "sandbox", "--tape", str(tape), "--periods", "3", "--tiers", "vip0", *INVERSE)
-    mixed = perpflow(*run)
-    assert (mixed.code, "BTCUSD in BTC; ETHUSD in ETH" in mixed.stderr) == (2, True)
     summary = perpflow(*run, "--symbols", "ETHUSD", "--strategies", "trend,breakout").json
     assert [row["refused"] for row in summary["results"]] == [None] * 6
     assert (summary["category"], summary["settle_coin"]) == ("inverse", "ETH")
