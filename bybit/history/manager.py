@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
+from bybit.history.cache import CandleCache
 from bybit.history.candles import CandleIngest, Tally
 from bybit.history.closures import Closures, unexplained
 from bybit.history.fees import ingest_fee_rates
@@ -15,7 +15,9 @@ from bybit.history.funding import FundingIngest
 from bybit.history.lease import held, waiting
 from bybit.history.lifetime import Lifetime, by_life
 from bybit.history.pages import next_open, whole_candles
+from bybit.history.reader import CandleReader
 from bybit.history.report import IngestReport
+from bybit.history.run import Run
 from bybit.history.venue import Venue
 from bybit.rules.candles import Category, Interval, PriceType, SeriesKey
 from bybit.rules.errors import InvalidInput, NotEstablished
@@ -63,6 +65,8 @@ class HistoricalDataManager:
         After how long without a sign of life another process may take a series over.
     lease_wait_s : float
         How long to wait for another process that is fetching the same series.
+    cache : CandleCache, optional
+        Where copies of stored candles are kept for fast reading; None reads SQL every time. What comes back is equal.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class HistoricalDataManager:
         confirmations: int = 2,
         lease_ttl: timedelta = timedelta(seconds=30),
         lease_wait_s: float = 120.0,
+        cache: CandleCache | None = None,
     ) -> None:
         if workers < 1 or confirmations < 1:
             raise InvalidInput(f"workers ({workers}) and confirmations ({confirmations}) must be 1 or more")
@@ -85,6 +90,7 @@ class HistoricalDataManager:
         self._confirmations = confirmations
         self._lease_ttl = lease_ttl
         self._lease_wait_s = lease_wait_s
+        self._reader = CandleReader(store, cache)
 
     def ingest_candles(
         self, key: SeriesKey, period: Period, *, on_progress: Callable[[int, int], None] | None = None
@@ -268,11 +274,12 @@ class HistoricalDataManager:
         key = SeriesKey(category, symbol, price, length)
         period = _period(start, end)
         aligned = whole_candles(length, *period.span_ms)
-        if fetch and aligned[0] < aligned[1] and self._missing(key, aligned):
+        glance = self._reader.look(key)
+        if fetch and subtract_spans([aligned], glance.known):
             self.ingest_candles(key, period)
-        frame = self._store.candles.read(key, period)
-        left = self._missing(key, aligned) if aligned[0] < aligned[1] else []
-        frame.attrs["missing"] = [str(Period.from_ms(*span)) for span in left]
+            glance = self._reader.look(key)
+        frame, known = self._reader.read(glance, period)
+        frame.attrs["missing"] = [str(Period.from_ms(*span)) for span in subtract_spans([aligned], known)]
         return frame
 
     def fetch_funding_history(
@@ -330,8 +337,8 @@ class HistoricalDataManager:
         ]
         return frame
 
-    def _begin(self) -> "_Run":
-        return _Run(self._clock(), time.monotonic())
+    def _begin(self) -> Run:
+        return Run(self._clock(), time.monotonic())
 
     def _missing(self, key: AnyKey, span: Span) -> list[Span]:
         return subtract_spans([span], self._store.coverage.known(key))
@@ -342,7 +349,7 @@ class HistoricalDataManager:
                 return instrument
         raise InvalidInput(f"the venue lists no {category} contract {symbol}: check the symbol and its category")
 
-    def _lifetime(self, category: Category, symbol: str, run: "_Run") -> Lifetime:
+    def _lifetime(self, category: Category, symbol: str, run: Run) -> Lifetime:
         run.requests += 1
         try:
             instrument = self._instrument(category, symbol)
@@ -355,12 +362,11 @@ class HistoricalDataManager:
         self._store.instruments.write([instrument])
         return Lifetime.of(instrument)
 
-    def _nothing(self, key: AnyKey, run: "_Run", clipped: datetime | None) -> IngestReport:
-        seconds = time.monotonic() - run.started
-        return IngestReport(key, None, 0, 0, run.requests, seconds, (), (), 0, 0, clipped_at=clipped)
+    def _nothing(self, key: AnyKey, run: Run, clipped: datetime | None) -> IngestReport:
+        return IngestReport(key, None, 0, 0, run.requests, run.seconds, (), (), 0, 0, clipped_at=clipped)
 
     def _report(
-        self, key: AnyKey, run: "_Run", wanted: Span, clipped: datetime | None, tally: Tally, n_rows: int
+        self, key: AnyKey, run: Run, wanted: Span, clipped: datetime | None, tally: Tally, n_rows: int
     ) -> IngestReport:
         period = Period.from_ms(*wanted)
         return IngestReport(
@@ -369,7 +375,7 @@ class HistoricalDataManager:
             rows_written=tally.rows_written,
             rows_total=n_rows,
             requests=tally.requests + run.requests,
-            seconds=time.monotonic() - run.started,
+            seconds=run.seconds,
             missing=tuple(Period.from_ms(*span) for span in self._missing(key, wanted)),
             holes=tuple(hole for hole in self._store.coverage.holes(key, period) if hole.period.overlap(period)),
             conflicts=tally.conflicts,
@@ -378,22 +384,6 @@ class HistoricalDataManager:
             n_duplicate=tally.n_duplicate,
             clipped_at=clipped,
         )
-
-
-@dataclass(slots=True)
-class _Run:
-    """One ingest's idea of the venue's time: asked once, then carried on by a clock that cannot jump."""
-
-    asked: datetime
-    started: float
-    requests: int = 1
-
-    @property
-    def now_ms(self) -> int:
-        return to_ms(to_ms(self.asked))
-
-    def now(self) -> datetime:
-        return self.asked + timedelta(seconds=time.monotonic() - self.started)
 
 
 def _period(start: datetime | int, end: datetime | int) -> Period:
