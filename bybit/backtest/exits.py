@@ -9,7 +9,7 @@ import math
 from bybit.backtest.compilation import part
 from bybit.backtest.fees import fee_rate
 from bybit.backtest.holdings import fill
-from bybit.backtest.judgement import cancel_all, liquidate_inside
+from bybit.backtest.judgement import cancel_all, is_lost_inside, liquidate_inside
 from bybit.backtest.ladders import lost_at
 from bybit.backtest.orders import clip, count_ambiguous, refusal, taker_price
 from bybit.backtest.prices import gain, reached, round_price, value
@@ -155,15 +155,12 @@ def exit_inside(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     reference, reason = math.nan, 0.0
     if not books.places[s, EXITING]:
         reference, reason = protection(books, s, candle, entered_at)
-    side = 1.0 if position[LOTS] > 0.0 else -1.0
     lots, price = -position[LOTS], math.nan
     if not math.isnan(reference):
         lots = clip(books, s, candle, lots)
         if lots != 0.0:
             price = taker_price(books, s, candle, lots, reference, False)
-    if reached(side, position[LIQUIDATION_PRICE], position[MARK_LOW], position[MARK_HIGH]) and is_dearer(
-        books, s, candle, price
-    ):
+    if is_lost_inside(books, s) and is_dearer(books, s, candle, price):
         if books.places[s, ENTERED] == FROM_TRIGGER:
             # The mark's extreme may lie before the entry.
             count_ambiguous(books, candle)

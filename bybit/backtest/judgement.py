@@ -5,8 +5,8 @@ import math
 from bybit.backtest.compilation import part
 from bybit.backtest.fees import count_volume, fee_rate
 from bybit.backtest.holdings import close_part, end_trade, log_event
-from bybit.backtest.ladders import n_tiers_of, reprice
-from bybit.backtest.prices import gain, reached, value, whole
+from bybit.backtest.ladders import is_lost, n_tiers_of, reprice
+from bybit.backtest.prices import gain, value, whole
 from bybit.backtest.records import (
     ACTIVE,
     BACKING,
@@ -130,20 +130,33 @@ def step_down(books, s, candle, time_ms, trigger, below):  # type: ignore[no-unt
 
 
 @part
+def first_mark(books, s):  # type: ignore[no-untyped-def]
+    """Return the mark at which the position entered this candle; inside, at best the best of the candle."""
+    position = books.positions[s]
+    if books.places[s, ENTERED] in (FROM_LIMIT, FROM_TRIGGER):
+        return position[MARK_HIGH] if position[LOTS] > 0.0 else position[MARK_LOW]
+    return position[MARK_OPEN]
+
+
+@part
+def is_lost_inside(books, s):  # type: ignore[no-untyped-def]
+    """Return whether this mark candle loses the isolated position, where it begins or at its extreme."""
+    position = books.positions[s]
+    extreme = position[MARK_LOW] if position[LOTS] > 0.0 else position[MARK_HIGH]
+    return position[LOTS] != 0.0 and (is_lost(books, s, extreme) or is_lost(books, s, first_mark(books, s)))
+
+
+@part
 def liquidate_inside(books, s, candle, time_ms):  # type: ignore[no-untyped-def]
-    """Liquidate the isolated position that this mark candle has lost, as far as it is lost."""
-    position, entered = books.positions[s], books.places[s, ENTERED]
-    side = 1.0 if position[LOTS] > 0.0 else -1.0
-    at, below = position[MARK_OPEN], math.inf
-    if entered in (FROM_LIMIT, FROM_TRIGGER):
-        # Entered after the open: the mark it began at is not known, and at best the best of the candle.
-        at = position[MARK_HIGH] if side > 0.0 else position[MARK_LOW]
+    """Liquidate the isolated position as far as this mark candle has lost it."""
+    position = books.positions[s]
+    extreme = position[MARK_LOW] if position[LOTS] > 0.0 else position[MARK_HIGH]
+    at, below = first_mark(books, s), math.inf
     while position[LOTS] != 0.0:
-        lost = position[LIQUIDATION_PRICE]
-        if not reached(side, lost, at, at):
-            if not reached(side, lost, position[MARK_LOW], position[MARK_HIGH]):
+        if not is_lost(books, s, at):
+            if not is_lost(books, s, extreme):
                 return
-            at = lost
+            at = position[LIQUIDATION_PRICE]
         below = step_down(books, s, candle, time_ms, at, below) if books.counts[STEPS_DOWN] else 0.0
         if below == 0.0:
             take_over(books, s, candle, time_ms, at)

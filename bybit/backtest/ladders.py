@@ -3,7 +3,7 @@
 import math
 
 from bybit.backtest.compilation import jit, part
-from bybit.backtest.prices import gain, round_price, value
+from bybit.backtest.prices import gain, reached, round_price, value
 from bybit.backtest.records import (
     ENTRY,
     IS_CROSS,
@@ -112,6 +112,19 @@ def keeping(books, s, price):  # type: ignore[no-untyped-def]
     basis = price if books.counts[MARK_BASED] else position[ENTRY]
     needed = maintenance(position, value(inverse, abs(size), basis))
     return gain(inverse, size, position[ENTRY], price) - needed
+
+
+@part
+def is_lost(books, s, price):  # type: ignore[no-untyped-def]
+    """Return whether the isolated position of symbol s is lost at a mark ``price``.
+
+    Beyond the liquidation price it always is, but for ladders whose deductions do not chain.
+    """
+    position = books.positions[s]
+    side = 1.0 if position[LOTS] > 0.0 else -1.0
+    if not reached(side, position[LIQUIDATION_PRICE], price, price):
+        return False
+    return books.counts[ROUNDS_TICKS] != 0 or position[MARGIN] + keeping(books, s, price) <= 0.0
 
 
 @part

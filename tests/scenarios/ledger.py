@@ -146,7 +146,7 @@ class Replay:
             if kind == FILL and row["reason"] == BY_RUIN:
                 break
             if kind == LIQUIDATION:
-                self.judge_bar(int(row["symbol"]), bars, inside)
+                assert self.judge_bar(int(row["symbol"]), bars, inside), ("only the kernel liquidates", row)
             elif kind == SETTLEMENT:
                 self.settle(inside)
             else:
@@ -156,14 +156,13 @@ class Replay:
         self.account.marks(self.tick(inside), self.marks(bars, "close"))
         self.trade_ruin()
 
-    def judge_bar(self, s: int, bars: dict[int, MarkCandle], inside: int) -> None:
+    def judge_bar(self, s: int, bars: dict[int, MarkCandle], inside: int) -> bool:
         """Let the ledger judge a mark candle; entered inside, the position begins at its best mark at most."""
         bar, size = bars[s], self.account.positions[self.names[s]].size
         if s in self.entered and size:
             bar = MarkCandle(bar.high if size > 0 else bar.low, bar.high, bar.low, bar.close)
-        self.judged(
-            lambda: self.account.bar(self.tick(inside), self.names[s], bar.open, bar.high, bar.low, bar.close), inside
-        )
+        prices = (bar.open, bar.high, bar.low, bar.close)
+        return self.judged(lambda: self.account.bar(self.tick(inside), self.names[s], *prices), inside)
 
     def trade_ruin(self) -> None:
         while self.kind() == FILL and self.rows[self.place][1]["reason"] == BY_RUIN:
