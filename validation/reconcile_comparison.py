@@ -17,7 +17,7 @@ from validation.reconcile_statement import plain, statement
 
 Row = dict[str, Any]
 _FILL_COLUMNS = ("symbol", "fill_time", "qty", "price", "fee")
-_LIQUIDATION_COLUMNS = ("symbol", "liquidation_time", "size", "entry_price", "loss")
+_LIQUIDATION_COLUMNS = ("symbol", "liquidation_time", "size", "entry_price", "loss", "realized_pnl", "fee")
 PAIR_COLUMNS = (
     "kind", "time", "real_time", "symbol", "side", "qty", "real_qty", "price", "real_price", "fee", "real_fee",
     "price_gain", "quantity_gain", "fee_gain",
@@ -32,14 +32,14 @@ def decimal(number: float) -> Decimal:
 def simulated_trades(
     fills: pd.DataFrame, liquidations: pd.DataFrame, category: Category = Category.LINEAR
 ) -> list[Trade]:
-    """Return a run's fills as trades, oldest first; a liquidation is one at the price its loss amounts to.
+    """Return a run's fills as trades, oldest first; a liquidation is one at the price its outcome amounts to.
 
     Parameters
     ----------
     fills : DataFrame
         Columns symbol, fill_time (aware UTC), qty (signed), price, fee.
     liquidations : DataFrame
-        Columns symbol, liquidation_time, size (signed), entry_price, loss, and fee where it is apart from the loss.
+        Columns symbol, liquidation_time, size (signed), entry_price, loss, realized_pnl (of a step-down), fee.
     category : Category
         The run's.
 
@@ -59,10 +59,11 @@ def simulated_trades(
         for row in fills.to_dict("records")
     ]
     for row in liquidations.to_dict("records"):
-        size, entry, loss = (decimal(row[name]) for name in ("size", "entry_price", "loss"))
-        price = 1 / (1 / entry + loss / size) if category is Category.INVERSE else entry - loss / size
+        size, entry, fee = (decimal(row[name]) for name in ("size", "entry_price", "fee"))
+        outcome = decimal(row["realized_pnl"]) - decimal(row["loss"])
+        price = 1 / (1 / entry - outcome / size) if category is Category.INVERSE else entry + outcome / size
         if size and price > 0:
-            trades.append(_trade(row["symbol"], row["liquidation_time"], -float(size), price, Decimal(0), category))
+            trades.append(_trade(row["symbol"], row["liquidation_time"], -float(size), price, fee, category))
     return sorted(trades, key=lambda trade: trade.time_ms)
 
 

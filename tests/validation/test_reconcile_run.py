@@ -91,7 +91,9 @@ def frame(*rows: tuple[float, float, float, float]) -> pd.DataFrame:
     )
 
 
-NO_LIQUIDATIONS = pd.DataFrame(columns=["symbol", "liquidation_time", "size", "entry_price", "loss"])
+NO_LIQUIDATIONS = pd.DataFrame(
+    columns=["symbol", "liquidation_time", "size", "entry_price", "loss", "realized_pnl", "fee"]
+)
 
 
 def test_executions_of_one_order_are_one_fill_and_others_are_left_out_by_name() -> None:
@@ -107,10 +109,12 @@ def test_executions_of_one_order_are_one_fill_and_others_are_left_out_by_name() 
     assert told["remarks"] == ["1 of 3 real rows lie outside the run's contracts or its period 2025-01-01..2025-01-02"]
 
 
-def test_a_simulated_liquidation_closes_at_the_price_its_loss_amounts_to() -> None:
-    lost = pd.DataFrame(
-        [("BTCUSDT", pd.Timestamp(START + HOUR, unit="ms", tz="UTC"), 1.0, 100.0, 20.0)],
-        columns=NO_LIQUIDATIONS.columns,
-    )
-    expected = simulated_trades(frame((0, 1.0, 100.0, 0.0)), lost)
-    assert compare(expected, []).backtest_net == -20
+def test_a_simulated_liquidation_closes_at_the_price_its_outcome_amounts_to() -> None:
+    def liquidated(size: float, loss: float, realized_pnl: float, fee: float) -> pd.DataFrame:
+        row = ("BTCUSDT", pd.Timestamp(START + HOUR, unit="ms", tz="UTC"), size, 100.0, loss, realized_pnl, fee)
+        return pd.DataFrame([row], columns=NO_LIQUIDATIONS.columns)
+
+    takeover = simulated_trades(frame((0, 1.0, 100.0, 0.0)), liquidated(1.0, 20.0, 0.0, 0.0))
+    assert compare(takeover, []).backtest_net == -20
+    step_down = simulated_trades(frame((0, 1.0, 100.0, 0.0)), liquidated(1.0, 0.0, -15.0, 0.05))
+    assert compare(step_down, []).backtest_net == D("-15.05")
