@@ -21,6 +21,8 @@ ASSUMPTIONS = (
 
 # A value that a step-down left on a bound is a rounded product: so close above the bound it still stands on it.
 _ON_BOUND = Decimal("1e-12")
+# Likewise 1 / price at the bankruptcy price of an inverse contract leaves a digit far behind the last: that is nothing.
+_NOTHING = Decimal("1e-30")
 
 
 class Step(NamedTuple):
@@ -48,7 +50,9 @@ def step_down(
     below : Decimal, optional
         Only bounds lower than this one: the bound of the step before, within one candle.
     """
-    if position.entry_price is None or position.margin + terms.unrealized(position, mark) <= 0:
+    if position.entry_price is None:
+        return None
+    if position.margin + terms.unrealized(position, mark) <= position.margin * _NOTHING:
         return None
     basis = position.entry_price if terms.basis is MarginBasis.ENTRY else mark
     value = notional(terms.category, position.size, basis)

@@ -272,6 +272,13 @@ def test_stepping_down_keeps_the_identity_and_ends_below_the_bound(events, categ
     note(f"{len(steps)} steps, {len(ledger.liquidations) - len(steps)} takeovers")
 
 
+def test_an_inverse_contract_at_its_bankruptcy_price_is_taken_over_whole() -> None:
+    ledger = account("20000", category=Category.INVERSE, tiers=STEPS, liquidation=LiquidationMode.STEP_DOWN)
+    ledger.fill(1, "AAAUSDT", D(-556_000), D(100), TAKER)
+    with localcontext(prec=50):
+        assert ledger.mark(2, "AAAUSDT", D(10_000) / D(90))["how"] == "takeover"
+
+
 @settings(max_examples=200, deadline=None)
 @given(rides(), st.sampled_from(MarginBasis))
 def test_an_inverse_short_is_a_linear_long_seen_from_the_coin(events, basis) -> None:
