@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bybit.rules.candles import Category
 from bybit.rules.errors import InvalidInput
 from bybit.store.runs import RunRecord
 from tasks.backtests import tables_folder
@@ -62,7 +63,7 @@ def compare_run(record: RunRecord, found: Reconciliation) -> Row:
     """Return the gap between a run and what was really booked, as plain values."""
     folder = tables_folder(record.run_key)
     fills, liquidations = (pd.read_parquet(folder / f"{name}.parquet") for name in ("fills", "liquidations"))
-    expected = simulated_trades(fills, liquidations)
+    expected = simulated_trades(fills, liquidations, Category(record.provenance["category"]))
     payments = pd.read_parquet(folder / "funding.parquet")["payment"]
     return comparison(
         expected, sum((decimal(payment) for payment in payments), Decimal(0)), found, record.period, record.symbols
