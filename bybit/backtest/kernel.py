@@ -355,7 +355,8 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             close_for_good(books)
             account[WORTH] = account[CASH]
             equity[step:] = account[CASH]
-            return DONE, n_steps, account, positions, counts, step
+            where = n_steps if counts[STATUS] == DONE else counts[WHERE]
+            return counts[STATUS], where, account, positions, counts, step
         equity[step] = worth
         for s in range(n_symbols):
             places[s, CANDLE] += places[s, ACTIVE]

@@ -145,7 +145,11 @@ def taker_price(books, s, candle, lots, reference, is_open):  # type: ignore[no-
         else:
             rate = (ask - bid) / (ask + bid)
     if account[IMPACT] > 0.0:
-        share = abs(lots) * position[QTY_STEP] / position[VOLUME]
+        if math.isnan(position[VOLUME]):
+            fail(books, VOLUME_MISSING, candle)
+        # More than the whole volume trades by force only: then the whole is all that the model knows of.
+        qty = abs(lots) * position[QTY_STEP]
+        share = qty / position[VOLUME] if qty < position[VOLUME] else 1.0
         rate += account[IMPACT] * share * share
     return max(round_price(reference * (1.0 + side * rate), tick, side), tick)
 
