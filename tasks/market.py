@@ -153,6 +153,11 @@ def plan_symbols(source: Source, request: PipelineRequest) -> list[SymbolPlan]:
 def _plans(source: Source, request: PipelineRequest, interval: Interval) -> list[SymbolPlan]:
     if source.tape is not None:
         return _plans_of_tape(load_tape(Path(source.tape)), request, interval)
+    if source.kind == "sandbox" and request.category is not Category.LINEAR:
+        raise InvalidInput(
+            f"the synthetic market has no {request.category} contracts: give --tape with files such as"
+            f" klines/bybit_{request.category}_BTCUSD_15m.parquet, or --source live"
+        )
     venue = client(source.base_url)
     # Whole UTC days: a run that is repeated the same day asks for the same span and finds its results again.
     end = utc(Interval.DAY_1.floor_ms(to_ms(venue.server_time())))

@@ -45,6 +45,12 @@ def test_a_symbol_of_the_other_category_is_not_found_and_what_there_is_is_named(
         plan_symbols.fn(source, request("BTCUSDT", category="inverse"))
 
 
+def test_the_synthetic_market_has_no_inverse_contracts_and_what_to_give_instead_is_said() -> None:
+    synthetic = Source(kind="sandbox", base_url="http://127.0.0.1:9", origin="synthetic-7")
+    with pytest.raises(InvalidInput, match=r"bybit_inverse_BTCUSD_15m\.parquet"):
+        plan_symbols.fn(synthetic, request(category="inverse"))
+
+
 @pytest.mark.parametrize("symbols", [(), ("BTCUSD", "ETHUSD")])
 def test_contracts_of_several_coins_are_refused_before_anything_is_fetched(
     source: Source, symbols: tuple[str, ...]
