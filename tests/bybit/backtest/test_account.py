@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bybit.backtest.costs import CostBreakdown
 from bybit.rules.candles import Category
-from bybit.rules.errors import InvalidInput
+from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.periods import Period
-from tests.bybit.backtest.markets import START, Scripted, add_up, engine, flat, funding, instrument, period
+from tests.bybit.backtest.markets import START, Scripted, add_up, engine, flat, funding, instrument, ladder, period
 from tests.bybit.backtest.portfolios import inverse_part, part, random_account, trade
 
 HOUR = timedelta(hours=1)
@@ -138,10 +138,43 @@ def test_the_gain_of_one_symbol_carries_the_loss_of_another_in_cross_margin():
 def test_collateral_in_other_coins_keeps_a_cross_account_alive():
     markets = [crash("WIFUSDT", 30.0), part(flat(100.0, 5), "ETHUSDT")]
     scripts = both([3, 3, 3, 3])
+    bare = trade(markets, scripts, margin_mode="cross")
+    assert len(bare.liquidations) == 2
     for backing in (500.0, pd.Series([9_999.0, 500.0], index=pd.DatetimeIndex([START - HOUR, START]))):
-        result = trade(markets, scripts, margin_mode="cross", backing=backing, allocations=dict.fromkeys(BOTH, 0.3))
+        # Collateral counts in the size of an order too: a third of 1,500 is half of 1,000.
+        shares = dict.fromkeys(BOTH, 1.0 / 3.0)
+        result = trade(markets, scripts, margin_mode="cross", backing=backing, allocations=shares)
+        assert result.fills["qty"].tolist() == bare.fills["qty"].tolist()
         assert result.liquidations.empty
+        assert result.equity[-1] == pytest.approx(1_000.0 - 15 * 70 - 2 * 0.825)
     assert result.provenance["backing"][1] == [1_704_067_200_000, 500.0]
+
+
+def slipping(n=4):
+    """Return a market that falls far enough for the higher tier of a position and not for the lower one."""
+    tiers = ladder((1_500, None), ("0.01", "0.05"))
+    rows = [*flat(100.0, 2), (100.0, 100.0, 91.5, 94.0), *flat(94.0, n - 2)]
+    return part(rows, "WIFUSDT", risk_tiers=tiers)
+
+
+def test_a_position_steps_down_a_tier_unless_all_of_it_is_to_be_taken_over():
+    stepped = trade([slipping()], {"WIFUSDT": [2] * 4})
+    (row,) = stepped.liquidations.itertuples()
+    assert (row.kind, row.loss, row.fund) == ("step_down", 0.0, 0.0)
+    assert row.fee == pytest.approx(row.size * row.trigger_price * 0.00055)
+    assert stepped.open_positions["size"].tolist() == pytest.approx([20.0 - row.size])
+    assert stepped.assumptions["step_down_fills"] == "at the mark that triggered them, with the taker fee"
+    taken = trade([slipping()], {"WIFUSDT": [2] * 4}, liquidation="takeover")
+    assert taken.liquidations["kind"].tolist() == ["takeover"]
+    assert taken.liquidations["loss"].tolist() == pytest.approx([200.0])
+    assert taken.open_positions.empty
+
+
+def test_what_a_step_down_leaves_is_still_held_without_funding():
+    data = slipping(40)
+    data = dataclasses.replace(data, funding=[*data.funding, *funding((8, "0.0001"))])
+    with pytest.raises(NotEstablished, match="held for more than a day from 2024-01-01T08:00"):
+        trade([data], {"WIFUSDT": [2] * 40})
 
 
 def test_a_symbol_listed_in_the_period_starts_at_its_first_candle_and_the_result_says_so():
