@@ -67,6 +67,7 @@ from bybit.backtest.records import (
     RESTS,
     TAKER,
     TRADED,
+    WAS_HELD,
 )
 
 
@@ -174,6 +175,7 @@ def leave_inside(books, settlements, s):  # type: ignore[no-untyped-def]
     position, places = books.positions[s], books.places
     i = places[s, CANDLE]
     before = position[LOTS]
+    places[s, WAS_HELD] = 1 if before != 0.0 else 0
     if before != 0.0:
         entered_at = position[OPEN] if places[s, ENTERED] == FROM_OPEN else position[ORDER_PRICE]
         exit_inside(books, s, i, entered_at)

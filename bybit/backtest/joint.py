@@ -149,11 +149,10 @@ def note_opens(books):  # type: ignore[no-untyped-def]
 
 
 @part
-def most_needed(position, worth):  # type: ignore[no-untyped-def]
+def most_needed(positions, s, n_tiers, worth):  # type: ignore[no-untyped-def]
     """Return a bound of the maintenance of a position that is worth at most this: its highest rate, no deduction."""
-    n_tiers, k = n_tiers_of(position), 0
-    steepest = position[LADDER + n_tiers]
-    while k + 1 < n_tiers and worth > position[LADDER + k]:
+    steepest, k = positions[s, LADDER + n_tiers], 0
+    while k + 1 < n_tiers and worth > positions[s, LADDER + k]:
         k += 1
-        steepest = max(steepest, position[LADDER + n_tiers + k])
+        steepest = max(steepest, positions[s, LADDER + n_tiers + k])
     return worth * steepest

@@ -101,6 +101,7 @@ from bybit.backtest.records import (
     TRIGGER_PRICE,
     USED_CANDLE,
     VOLUME,
+    WAS_HELD,
     WHERE,
     WORTH,
     Books,
@@ -155,7 +156,7 @@ def load(books, s, i, candles, decisions):  # type: ignore[no-untyped-def]
     rows = candles.row
     row = rows[i] if len(rows) > 1 else i
     places[s, BEGINS_ROW] = 1 if len(rows) == 1 or i == first or row != rows[i - 1] else 0
-    places[s, INSIDE_MS] = candles.close_ms[i] - 1
+    places[s, CANDLE], places[s, INSIDE_MS] = i, candles.close_ms[i] - 1
     position[OPEN], position[HIGH], position[LOW] = candles.open[i], candles.high[i], candles.low[i]
     position[CLOSE], position[VOLUME] = candles.close[i], at(candles.volume, i)
     position[CLOSE_BEFORE] = candles.close[i - 1] if i > first else candles.open[i]
@@ -165,15 +166,22 @@ def load(books, s, i, candles, decisions):  # type: ignore[no-untyped-def]
     position[SIZED_AT], position[LIMIT_PRICE] = decisions.close[row], at(decisions.limit, row)
     position[TRIGGER_PRICE], position[STOP_PRICE] = at(decisions.trigger, row), at(decisions.stop, row)
     position[TAKE_PROFIT], position[TRAIL] = at(decisions.take_profit, row), at(decisions.trail, row)
-    places[s, FLAGS] = at(decisions.flags, row)
+    places[s, FLAGS], places[s, ENTERED] = at(decisions.flags, row), FROM_OPEN
 
 
 @part
-def is_touched(side, best, low, high, stop, take_profit, trail):  # type: ignore[no-untyped-def]
-    """Return whether a candle comes near any protection: rounding to ticks only moves them further away."""
-    if reached(side, stop, low, high) or reached(-side, take_profit, low, high):
-        return True
-    return reached(side, (max(best, high) if side > 0.0 else min(best, low)) - side * trail, low, high)
+def trails(side, best, low, high, distance):  # type: ignore[no-untyped-def]
+    """Return whether a candle comes near the trailing stop; rounding to ticks only moves it further away."""
+    return reached(side, (max(best, high) if side > 0.0 else min(best, low)) - side * distance, low, high)
+
+
+@part
+def end(books, candles, step, keeps_marks, worth, n_held):  # type: ignore[no-untyped-def]
+    """Leave in the books what nobody but their reader needs."""
+    books.account[WORTH], books.counts[HELD] = worth, n_held
+    if not keeps_marks:
+        for s in range(len(books.positions)):
+            books.positions[s, MARK] = candles.mark_close[candles.first[s] + step]
 
 
 @part
@@ -223,8 +231,9 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
     One long function on purpose: it is the order of events, and what every candle passes is looked at here, so that
     only candles in which something happens pay for a call.
     """
-    n_symbols, n_steps, n_fee_tiers = len(contracts.qty_step), len(step_ms), len(fees.min_volume)
-    account, positions = np.zeros(MIN_VOLUMES + n_fee_tiers), np.zeros((n_symbols, LADDER + 3 * ladders.upper.shape[2]))
+    n_symbols, n_steps = len(contracts.qty_step), len(step_ms)
+    n_fee_tiers, n_tiers = len(fees.min_volume), ladders.upper.shape[2]
+    account, positions = np.zeros(MIN_VOLUMES + n_fee_tiers), np.zeros((n_symbols, LADDER + 3 * n_tiers))
     places, counts = np.zeros((n_symbols, N_PLACES), np.int64), np.zeros(N_COUNTS, np.int64)
     rates = np.zeros((n_symbols, 2, n_fee_tiers, len(fees.start_ms)))
     books = Books(account, positions, places, counts, rates, fees.start_ms, log)
@@ -232,12 +241,12 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
 
     cross, inverse = rules.cross, rules.inverse
     is_aligned, has_rows = (np.diff(candles.first) == n_steps).all(), len(candles.row) > 1
-    is_trailed, has_stops, has_profits = (
-        is_given(decisions.trail), is_given(decisions.stop), is_given(decisions.take_profit),
-    )  # fmt: skip
-    is_protected = is_trailed or has_stops or has_profits
-    last_backing = len(backing) - 1
-    next_change = step_ms[0]
+    has_trails, has_stops = is_given(decisions.trail), is_given(decisions.stop)
+    has_profits, is_backed = is_given(decisions.take_profit), len(backing) > 1
+    # Nothing but the end of the run reads the marks of an isolated account that has a candle at every step.
+    keeps_marks = cross or not is_aligned
+    account[BACKING] = backing[0]
+    next_change, worth, n_held = step_ms[0], initial_cash, 0
 
     for step in range(n_steps):
         now = step_ms[step]
@@ -248,13 +257,15 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             if now >= counts[NEXT_TIER_MS]:
                 turn_tier(books, now)
             next_change = min(counts[NEXT_RULES_MS], counts[NEXT_TIER_MS])
-        account[BACKING] = backing[min(step, last_backing)]
+        if is_backed:
+            account[BACKING] = backing[step]
 
         # 1. Open: settlements, and what was decided. Busy is a symbol in whose candle more than an exit can happen.
         n_busy, n_orders = 0, 0
         for s in range(n_symbols):
-            i = places[s, CANDLE]
+            i = candles.first[s] + step
             if not is_aligned:
+                i = places[s, CANDLE]
                 places[s, ACTIVE] = places[s, BUSY] = 0
                 if i >= candles.first[s + 1] or candles.open_ms[i] != now:
                     continue
@@ -269,9 +280,12 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
                     places[s, PENDING] = 1
             ordered = places[s, PENDING] | places[s, EXITING]
             busy = 1 if ordered or places[s, DUE_MS] < following else 0
-            places[s, BUSY] = busy
+            if busy != places[s, BUSY]:
+                places[s, BUSY] = busy
             n_busy += busy
             n_orders += ordered
+            if cross:
+                places[s, CANDLE] = i
         is_judged = cross and n_busy > 0
         if cross and not is_judged:
             # No mark of these candles comes near a loss, by a bound that is quick to reckon: every position at its
@@ -288,12 +302,13 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
                     left += gain(inverse, size, positions[s, ENTRY], low if lots > 0.0 else high)
                     if counts[MARK_BASED] == 0:
                         low = high = positions[s, ENTRY]
-                    needed += most_needed(positions[s], value(inverse, abs(size), low if inverse else high))
+                    needed += most_needed(positions, s, n_tiers, value(inverse, abs(size), low if inverse else high))
             is_judged = left <= needed
         if n_busy > 0 or is_judged:
+            account[WORTH] = worth
             for s in range(n_symbols):
                 if places[s, ACTIVE] and (places[s, BUSY] or is_judged):
-                    load(books, s, places[s, CANDLE], candles, decisions)
+                    load(books, s, candles.first[s] + step if is_aligned else places[s, CANDLE], candles, decisions)
                     if places[s, DUE_MS] <= now:
                         settle_at_open(books, settlements, s, now)
             if is_judged:
@@ -303,42 +318,53 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             if is_judged:
                 judge(books, now)
 
-            # 2. Inside.
+            # 2. Inside: what comes in, the joint judgement, what goes out.
             for s in range(n_symbols):
                 if places[s, BUSY]:
                     enter_inside(books, settlements, s)
             if is_judged:
                 judge_path(books, inside_ms(books))
+            for s in range(n_symbols):
+                if places[s, BUSY]:
+                    leave_inside(books, settlements, s)
         unrealized, has_left = 0.0, False
         for s in range(n_symbols):
             lots = positions[s, LOTS]
-            if places[s, ACTIVE]:
-                i = places[s, CANDLE]
-                if lots != 0.0:
-                    counts[HELD] += 1
+            if is_aligned or places[s, ACTIVE]:
+                i = candles.first[s] + step if is_aligned else places[s, CANDLE]
                 if places[s, BUSY]:
-                    leave_inside(books, settlements, s)
-                    lots = positions[s, LOTS]
+                    n_held += places[s, WAS_HELD]
                 elif lots != 0.0:
+                    n_held += 1
                     side = 1.0 if lots > 0.0 else -1.0
-                    touched = reached(side, positions[s, LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i])
-                    if is_protected and not touched:
+                    touched = not cross and reached(
+                        side, positions[s, LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i]
+                    )
+                    if has_stops or has_profits or has_trails:
                         row = candles.row[i] if has_rows else i
-                        touched = is_touched(
-                            side, positions[s, BEST], candles.low[i], candles.high[i],
-                            at(decisions.stop, row), at(decisions.take_profit, row), at(decisions.trail, row),
-                        )  # fmt: skip
-                    if touched or is_trailed:
+                        low, high = candles.low[i], candles.high[i]
+                        touched = (
+                            touched
+                            or (has_stops and reached(side, at(decisions.stop, row), low, high))
+                            or (has_profits and reached(-side, at(decisions.take_profit, row), low, high))
+                            or (has_trails and trails(side, positions[s, BEST], low, high, at(decisions.trail, row)))
+                        )
+                        if touched or has_trails:
+                            load(books, s, i, candles, decisions)
+                    elif touched:
                         load(books, s, i, candles, decisions)
                     if touched:
                         exit_inside(books, s, i, candles.open[i])
                         has_left = has_left or positions[s, LOTS] != lots
                         lots = positions[s, LOTS]
-                if is_trailed and lots != 0.0:
+                if has_trails and lots != 0.0:
                     remember_best(books, s, i)
-                places[s, ENTERED] = FROM_OPEN
-                positions[s, MARK] = candles.mark_close[i]
-            if lots != 0.0:
+                if keeps_marks:
+                    positions[s, MARK] = candles.mark_close[i]
+                if lots != 0.0:
+                    size = lots * positions[s, QTY_STEP]
+                    unrealized += gain(inverse, size, positions[s, ENTRY], candles.mark_close[i])
+            elif lots != 0.0:
                 unrealized += gain(inverse, lots * positions[s, QTY_STEP], positions[s, ENTRY], positions[s, MARK])
 
         # 3. Close.
@@ -347,17 +373,18 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             worth = account[CASH]
         if counts[STATUS] != DONE:
             return counts[STATUS], counts[WHERE], account, positions, counts, -1
-        account[WORTH] = worth
         if worth + account[BACKING] <= 0.0:
             for s in range(n_symbols):
                 if positions[s, LOTS] != 0.0:
-                    load(books, s, places[s, CANDLE] - 1 + places[s, ACTIVE], candles, decisions)
+                    i = candles.first[s] + step if is_aligned else places[s, CANDLE] - 1 + places[s, ACTIVE]
+                    load(books, s, i, candles, decisions)
             close_for_good(books)
-            account[WORTH] = account[CASH]
             equity[step:] = account[CASH]
-            where = n_steps if counts[STATUS] == DONE else counts[WHERE]
-            return counts[STATUS], where, account, positions, counts, step
+            end(books, candles, step, keeps_marks, account[CASH], n_held)
+            return counts[STATUS], n_steps, account, positions, counts, step
         equity[step] = worth
-        for s in range(n_symbols):
-            places[s, CANDLE] += places[s, ACTIVE]
+        if not is_aligned:
+            for s in range(n_symbols):
+                places[s, CANDLE] += places[s, ACTIVE]
+    end(books, candles, n_steps - 1, keeps_marks, worth, n_held)
     return DONE, n_steps, account, positions, counts, -1

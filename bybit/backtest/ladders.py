@@ -88,8 +88,9 @@ def lost_at(books, s, qty, entry, margin, side):  # type: ignore[no-untyped-def]
         needed = maintenance(position, value(inverse, qty, entry))
         price = price_without(inverse, qty, entry, margin - needed, side)
     if books.counts[ROUNDS_TICKS] and not math.isnan(price):
+        # What is off a tick by no more than its own rounding is on it.
         tick = position[TICK_SIZE]
-        price = max(round_price(price, tick, side), tick)
+        price = max(round_price(price - side * 1e-7 * tick, tick, side), tick)
     return price
 
 

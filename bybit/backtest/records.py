@@ -54,9 +54,10 @@ N_POSITION = 57
 CANDLE, ACTIVE, INSIDE_MS, BEGINS_ROW, FLAGS, DUE, DUE_MS, FIRST_INSIDE, FEE_ERA, LADDER_ERA = range(10)
 # Whether the target is unmet; the order in hand, the fee tier it was placed in, whether it rests; whether an exit goes
 # on; the candle that USED_LOTS counts in; how the position was entered inside the candle; whether the order had its
-# turn at the open; whether more than exits can happen inside the candle.
-PENDING, ORDER_KIND, ORDER_TIER, RESTS, EXITING, USED_CANDLE, ENTERED, TRADED, BUSY = range(10, 19)
-N_PLACES = 19
+# turn at the open; whether more than exits can happen inside the candle; whether
+# something was held in it.
+PENDING, ORDER_KIND, ORDER_TIER, RESTS, EXITING, USED_CANDLE, ENTERED, TRADED, BUSY, WAS_HELD = range(10, 20)
+N_PLACES = 20
 NO_ORDER, MARKET, LIMIT, TRIGGER = 0, 1, 2, 3
 # ENTERED: held from the open, entered by a limit or a trigger from flat, or added to by a limit.
 FROM_OPEN, FROM_LIMIT, FROM_TRIGGER, ADDED = 0, 1, 2, 3
