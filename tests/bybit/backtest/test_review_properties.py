@@ -277,3 +277,33 @@ def test_three_symbols_that_come_and_go_add_up_to_their_account_and_repeat_to_th
     for k in range(3):
         times = [row["fill_time"] for row in table(one, "fills") if row["symbol"] == k]
         assert all(time >= START + 7 * k * 3_600_000 for time in times)
+
+
+@given(seed=SEEDS, k=st.integers(1, 59), cross=st.booleans(), step_down=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_happens_at_an_open_knows_nothing_of_its_candle_or_any_later_one(seed, k, cross, step_down):
+    def run(later):
+        random = np.random.default_rng(seed)
+        rows = walk(random, 60, sd=12.0)
+        made = decisions(random, rows, largest=8.0)
+        settled = rates(random, 60)
+        if later is not None:
+            # Another end of candle k, and other candles after it; the decisions after it follow nothing here.
+            other = walk(np.random.default_rng(later), 60, sd=12.0)
+            rows[k, 1] = rows[k, 0] + 40.0
+            rows[k, 2] = rows[k, 0] - 40.0
+            rows[k, 3] = rows[k, 0] + 20.0
+            rows[k + 1 :] = other[k + 1 :]
+        return simulate(
+            symbol(rows, made.pop("target"), settlements=settled, **made), cash=8_192.0, cross=cross, fees=fees(),
+            slippage_rate=0.0005, step_down=step_down, contracts={"leverage": 20.0},
+            ladders=ladder([(16_384.0, 0.01, 0.0), (math.inf, 0.03, 0.02 * 16_384.0)]),
+        )  # fmt: skip
+
+    def known(result, kind, time):
+        return [row for row in table(result, kind) if row[time] <= START + k * 3_600_000]
+
+    one, other = run(None), run(seed + 1)
+    np.testing.assert_array_equal(other.equity[:k], one.equity[:k])
+    for kind, time in (("fills", "fill_time"), ("funding", "funding_time"), ("rejections", "order_time")):
+        assert known(other, kind, time) == known(one, kind, time)
