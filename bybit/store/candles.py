@@ -201,7 +201,7 @@ class CandleTable:
         series_id = self._series.find(key)
         if series_id is None:
             return None
-        return self._database.read(lambda connection: latest_stamp(connection, series_id))
+        return self._database.ask(lambda connection: latest_stamp(connection, series_id))
 
     def snapshot(self, key: SeriesKey, since: str | None = None) -> Snapshot | None:
         """Return what is stored now where it may differ from the moment ``since`` (None: everything).
