@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bybit.backtest.errors import UnusableData
 from bybit.backtest.market import prepare
 from bybit.rules.candles import Interval
 from bybit.rules.errors import InvalidInput, NotEstablished
 from bybit.rules.periods import Period, to_ms
-from tests.bybit.backtest.markets import START, flat, frame, market, period
+from tests.bybit.backtest.markets import START, Scripted, add_up, engine, flat, frame, market, period
 
 QUARTER = Interval.MINUTE_15
 
@@ -128,3 +130,27 @@ def test_volume_comes_from_the_shorter_candles():
     found = prepare(data, period(data), 1, "exact", with_volume=True)
     assert found.candles.volume.tolist() == list(range(8))
     assert len(prepared(data).candles.volume) == 1
+
+
+@given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 23))
+@settings(max_examples=30, deadline=None)
+def test_what_happened_inside_does_not_depend_on_what_comes_later(seed, cut):
+    rows, inside = walk(24, seed)
+    data = detailed(rows, inside)
+    random = np.random.default_rng(seed)
+    close = np.array(rows)[:-1, 3]
+    target = random.choice([0.0, 1.0, -1.0, 3.0], 24)
+    script = Scripted(
+        target,
+        np.where(random.random(24) < 0.5, close + random.normal(0.0, 2.0, 24), np.nan),
+        np.where(random.random(24) < 0.5, close - np.sign(target) * 4.0 - 0.01, np.nan),
+        take_profit_price=close + np.sign(target) * 3.0 + 0.01,
+        trailing_distance=np.full(24, 5.0),
+        post_only=(random.random(24) < 0.5).tolist(),
+    )
+    whole = engine(script).run(data, period(data))
+    until = Period(START, START + timedelta(hours=cut))
+    early = engine(script).run(data, until)
+    np.testing.assert_array_equal(early.equity, whole.equity[:cut])
+    assert early.fills.equals(whole.fills[whole.fills["fill_time"] < until.end].reset_index(drop=True))
+    assert abs(whole.costs.gross - add_up(whole.costs) - whole.costs.net) <= 1e-6
