@@ -200,8 +200,11 @@ class Console:
 
 
 def _matrix(rows: Sequence[Row], verdicts: dict[str, str]) -> Table:
-    table = Table("strategy", "tier", "period", "symbols", header_style="bold")
     coin = rows[0]["settle_coin"]
+    capital = f"each period starts with {amount(rows[0]['initial_capital'], coin)} {coin}"
+    table = Table(
+        *("strategy", "tier", "period", "symbols"), header_style="bold", caption=capital, caption_justify="left"
+    )
     for name in ("net return", f"fees, {coin}", f"funding, {coin}", "max drawdown", "trades"):
         table.add_column(name, justify="right")
     table.add_column("verdict")

@@ -61,6 +61,7 @@ def test_an_inverse_contract_is_ingested_checked_and_back_tested_in_its_coin(
     assert costs["funding"] == pytest.approx(paid, rel=1e-9)
     assert row["metrics"]["net_return"] == pytest.approx(costs["net"], rel=1e-9)
     assert "fees, BTC" in shown.stdout
+    assert "each period starts with 2.000000 BTC" in shown.stdout
     assert "BTC (costs: positive is paid)" in shown.stdout
     for wrong, words in (
         (mixed, "BTCUSD in BTC; ETHUSD in ETH"),
