@@ -41,6 +41,11 @@ DEFAULT_MAX_BYTES = 8 * 2**30
 
 # Mappings cost addresses, not memory; this only keeps the number of open ones in bounds.
 _MAX_OPEN = 256
+# A copy holds the series whole. It is made once reads have taken this share of it past the cache: whoever wants a
+# single day of a long series does not wait for the years around it, and whoever goes on wanting days soon has all.
+_SHARE = 4
+# A file still unfinished after this was left by a process that is gone.
+_UNFINISHED_S = 3_600
 _TOLD = b"perpflow"
 _TOLD_CHECK = b"perpflow_crc32"
 
@@ -101,7 +106,21 @@ class CandleCache:
         self._folder = Path(folder)
         self._max_bytes = max_bytes
         self._open: dict[SeriesKey, Copy] = {}
+        self._passed: dict[SeriesKey, int] = {}
         self._lock = threading.Lock()
+
+    def pays(self, key: SeriesKey, known: list[Span], period: Period) -> bool:
+        """Return whether a copy of ``key`` should be made for a read of ``period``, and count that read.
+
+        ``known`` are the spans (ms UTC) known in full.
+        """
+        start, end = period.span_ms
+        asked = sum(min(b, end) - max(a, start) for a, b in known if a < end and start < b)
+        with self._lock:
+            passed = self._passed.get(key, 0) + asked
+            pays = passed * _SHARE >= sum(b - a for a, b in known)
+            self._passed[key] = 0 if pays else passed
+        return pays
 
     def find(self, key: SeriesKey, stamp: str) -> Copy | None:
         """Return the copy of ``key`` as of ``stamp``; None when there is none or it is damaged."""
@@ -192,7 +211,10 @@ class CandleCache:
         for path in self._files(key):
             if _stamp(path) in passed:
                 _remove(path)
-        sizes = {path: _size(path) for path in sorted((*self._files(None), *self._folder.glob("*.part")), key=_used)}
+        for path in self._folder.glob("*.arrow.*.part"):
+            if _used(path) < time.time() - _UNFINISHED_S:
+                _remove(path)
+        sizes = {path: _size(path) for path in sorted(self._files(None), key=_used)}
         total = sum(sizes.values())
         for path, size in sizes.items():
             if total <= self._max_bytes:

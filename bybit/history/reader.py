@@ -1,6 +1,5 @@
 """Stored candles and what is known of them, through the cache where there is one."""
 
-import threading
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,10 +8,6 @@ from bybit.history.cache import CandleCache, Copy
 from bybit.rules.candles import SeriesKey
 from bybit.rules.periods import Period, Span
 from bybit.store import Store
-
-# A copy holds the series whole. It is made once reads have taken this share of it past the cache: whoever wants a
-# single day of a long series does not wait for the years around it, and whoever goes on wanting days soon has all.
-_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +43,10 @@ class CandleReader:
     def __init__(self, store: Store, cache: CandleCache | None) -> None:
         self._store = store
         self._cache = cache
-        self._passed: dict[SeriesKey, int] = {}
-        self._lock = threading.Lock()
+
+    def candles(self, key: SeriesKey, period: Period) -> pd.DataFrame:
+        """Return the stored candles that open in ``period``: what ``CandleTable.read`` does, faster the second time."""
+        return self.read(self.look(key), period)[0]
 
     def look(self, key: SeriesKey) -> Glance:
         """Return what is known of ``key`` at this moment."""
@@ -66,20 +63,11 @@ class CandleReader:
         Both are of one moment: that of ``glance`` when it holds a copy, else this one.
         """
         key, copy = glance.key, glance.copy
-        if copy is None and self._cache is not None and self._worth_a_copy(glance, period):
+        if copy is None and self._cache is not None and self._cache.pays(key, glance.known, period):
             copy = self._copied(self._cache, key)
         if copy is None:
             return self._store.candles.read_known(key, period)
         return copy.read(period), copy.known
-
-    def _worth_a_copy(self, glance: Glance, period: Period) -> bool:
-        start, end = period.span_ms
-        asked = sum(min(b, end) - max(a, start) for a, b in glance.known if a < end and start < b)
-        with self._lock:
-            passed = self._passed.get(glance.key, 0) + asked
-            worth = passed * _SHARE >= sum(b - a for a, b in glance.known)
-            self._passed[glance.key] = 0 if worth else passed
-        return worth
 
     def _copied(self, cache: CandleCache, key: SeriesKey) -> Copy | None:
         """Return a copy of the present moment, made out of an earlier one and what has changed since."""

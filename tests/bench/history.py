@@ -126,7 +126,7 @@ def _cold(store: Store, columns: Columns, rounds: int) -> Iterator[Ratio]:
 
             def floor() -> int:
                 with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy:
-                    return sum(len(block) for block in copy)
+                    return sum(len(block) for block in iter(copy.read, b""))
 
             name = "COPY blocks, dropped"
         best = minima({"store": lambda: store.candles.read(key, period), "floor": floor}, rounds)

@@ -82,7 +82,7 @@ writes = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(writes, st.booleans(), st.integers(0, 50), st.integers(1, 60)), max_size=8))
 def test_cached_and_plain_reads_agree_after_any_writes(
     long_lived_store: Store, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple]
@@ -328,14 +328,26 @@ def test_a_folder_that_cannot_be_written_costs_speed_and_nothing_else(
 
 def test_a_single_day_of_a_long_series_does_not_wait_for_all_of_it(small_store: Store, folder: Path) -> None:
     fill(small_store, 1000)
-    reader = CandleReader(small_store, CandleCache(folder))
+    cache = CandleCache(folder)
     for _ in range(4):
-        frame, _ = reader.read(reader.look(KEY), minutes(10, 60))
-        assert len(frame) == 50
+        # Each task makes a reader of its own; the cache counts for all of them.
+        assert len(CandleReader(small_store, cache).candles(KEY, minutes(10, 60))) == 50
         assert files(folder) == []
     # A quarter of it has now been read past the cache.
-    reader.read(reader.look(KEY), minutes(10, 60))
+    CandleReader(small_store, cache).candles(KEY, minutes(10, 60))
     assert len(files(folder)) == 1
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(small_store: Store, folder: Path) -> None:
+    fill(small_store)
+    folder.mkdir()
+    old, recent = (folder / f"linear-X-last-1m-bybit.ab.arrow.{n}.part" for n in "12")
+    for path in (old, recent):
+        path.write_bytes(b"half")
+    os.utime(old, ns=(10**18, 10**18))
+    read(small_store, CandleCache(folder))
+    assert not old.exists()
+    assert recent.exists()
 
 
 def test_threads_that_start_cold_build_one_copy(store: Store, folder: Path) -> None:
@@ -366,13 +378,14 @@ def test_threads_that_start_cold_build_one_copy(store: Store, folder: Path) -> N
     assert len(built) == 1
 
 
+@pytest.mark.slow
 def test_processes_share_one_file(store: Store, folder: Path) -> None:
     fill(store)
     url = store.database.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-m", "tests.bybit.history.cached_read", url, str(folder), "60"]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = {process.communicate(timeout=120)[0] for process in started}
-    assert [process.returncode for process in started] == [0, 0, 0]
+    assert [process.returncode for process in started] == [0, 0]
     plain = store.candles.read(KEY, minutes(0, 60))
     assert told == {f"60 {pd.util.hash_pandas_object(plain).sum()}\n"}
     assert len(files(folder)) == 1
