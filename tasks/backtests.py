@@ -198,7 +198,7 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     if symbol.funding is not None:
         funding = database.funding.rates(symbol.category, symbol.symbol, symbol.funding.period)
     # While nobody could trade nothing is missing; any other hole has to be allowed by name.
-    holes = [hole for hole in database.coverage.holes(key, period) if allow_gaps or is_closed(hole.reason)]
+    holes = database.coverage.holes(key, period)
     closures = database.closures.list(symbol.category, period)
     return MarketData(
         symbol=symbol.symbol,
@@ -209,7 +209,11 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
         funding=funding,
         instrument=database.instruments.get(symbol.category, symbol.symbol),
         risk_tiers=dated_tiers(symbol.symbol),
-        gaps=(*(hole.period for hole in holes), *(closure.whole_minutes for closure in closures)),
+        gaps=tuple(hole.period for hole in holes if allow_gaps and not is_closed(hole.reason)),
+        closed=(
+            *(hole.period for hole in holes if is_closed(hole.reason)),
+            *(closure.whole_minutes for closure in closures),
+        ),
         data_version=data_version(symbol),
         detail=None if detail is None or detail_interval is None else traded(detail, detail_interval, closures),
         detail_interval=detail_interval,

@@ -32,7 +32,10 @@ def of_data(book: Portfolio, period: Period, dated: Sequence[DatedLadder], lever
     found: Assumptions = {}
     counts = {
         "absent_candles_in_allowed_gaps": sum(part.n_absent for part in parts),
-        "absent_detail_candles_in_allowed_gaps": sum(len(part.detail.absent_ms) for part in parts if part.detail),
+        "absent_detail_candles_in_allowed_gaps": sum(
+            part.detail.n_absent(part.market.closed) for part in parts if part.detail
+        ),
+        "candles_absent_while_the_venue_was_closed": sum(part.n_closed for part in parts),
         "candles_unlike_their_detail_candles": sum(part.detail.n_differing for part in parts if part.detail),
         "warmup_candles_not_there": sum(part.n_warmup_absent for part in parts),
     }

@@ -41,17 +41,27 @@ class Detail:
     absent_ms: Integers
     n_differing: int
 
+    def n_absent(self, closed: Sequence[Period]) -> int:
+        """Return how many candles are absent although the venue was not ``closed``."""
+        return int((~opens_inside(self.absent_ms, self.interval, closed)).sum())
+
     def check_absent(self, gaps: Sequence[Period]) -> None:
         """Raise ``UnusableData`` when a candle is absent outside of ``gaps``."""
-        allowed = np.zeros(len(self.absent_ms), dtype=np.bool_)
-        for gap in gaps:
-            allowed |= (self.absent_ms >= self.interval.floor_ms(gap.start_ms)) & (self.absent_ms < gap.end_ms)
+        allowed = opens_inside(self.absent_ms, self.interval, gaps)
         if not allowed.all():
             at = utc(int(self.absent_ms[~allowed][0])).isoformat()
             raise UnusableData(
                 f"{int((~allowed).sum())} {self.interval.value} detail candles of {self.symbol} are absent, the first "
                 f"at {at}: fetch them, run without detail, or allow them by name in gaps"
             )
+
+
+def opens_inside(opens: Integers, interval: Interval, periods: Sequence[Period]) -> NDArray[np.bool_]:
+    """Return which candles, given by their opens (ms UTC), touch one of ``periods``; shape of ``opens``."""
+    inside = np.zeros(len(opens), dtype=np.bool_)
+    for period in periods:
+        inside |= (opens >= interval.floor_ms(period.start_ms)) & (opens < period.end_ms)
+    return inside
 
 
 def detail_rows(

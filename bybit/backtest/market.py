@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bybit.backtest.detail import Detail, detail_rows
+from bybit.backtest.detail import Detail, detail_rows, opens_inside
 from bybit.backtest.errors import UnusableData
 from bybit.backtest.frames import PRICES, Floats, Integers, candle_columns, column, digest, open_times
 from bybit.backtest.funding import SymbolSettlements, funding_arrays
@@ -43,6 +43,8 @@ class MarketData:
         instrument's launch and after its delivery.
     gaps : tuple of Period
         Where candles are allowed to be absent; each absent one is counted in the result.
+    closed : tuple of Period
+        When the venue was closed: candles are absent there because nobody could trade. Told apart in the result.
     data_version : str or None
         Hash of the data as the store knows it; None computes one from the arrays that are used.
     detail, detail_interval : DataFrame or None, Interval or None
@@ -65,6 +67,7 @@ class MarketData:
     detail: pd.DataFrame | None = None
     detail_interval: Interval | None = None
     quotes: pd.DataFrame | None = None
+    closed: tuple[Period, ...] = ()
 
 
 class SymbolCandles(NamedTuple):
@@ -95,7 +98,8 @@ class Prepared:
     """A market cut to one period: what the strategy sees, what the kernel trades and what had to be assumed.
 
     The view holds ``n_before`` warm-up candles and then the traded ones, whose closes are ``close_ms``;
-    ``n_warmup_absent`` of the wanted warm-up were not there, ``n_absent`` candles of the period lie in allowed gaps.
+    ``n_warmup_absent`` of the wanted warm-up were not there, ``n_absent`` candles of the period lie in allowed gaps,
+    ``n_closed`` where the venue was closed.
     """
 
     market: MarketData
@@ -107,6 +111,7 @@ class Prepared:
     n_before: int
     n_warmup_absent: int
     n_absent: int
+    n_closed: int
     detail: Detail | None
     mark_is_coarser: bool
     data_version: str
@@ -156,7 +161,7 @@ def prepare(
     columns = candle_columns(part, times, what)
     if n_before == len(times):
         raise UnusableData(f"no candle of {market.symbol} lies in {period}: fetch {market.interval.value} candles")
-    n_absent = _n_absent(market, times[n_before:], span.start_ms, span.last_open_ms + step)
+    n_absent, n_closed = _n_absent(market, times[n_before:], span.start_ms, span.last_open_ms + step)
     if n_before:
         # The warm-up has to reach the period without a hole as well; what a gap allows there needs no count.
         _n_absent(market, times[:n_before], int(times[0]), span.start_ms)
@@ -169,7 +174,7 @@ def prepare(
     else:
         coarse = {name: values[n_before:] for name, values in columns.items()}
         detail = detail_rows(market.symbol, market.detail, market.detail_interval, market.interval, traded, coarse)
-        detail.check_absent(market.gaps)
+        detail.check_absent((*market.gaps, *market.closed))
         interval, opens, row = detail.interval, detail.open_ms, detail.row
         last_prices, table = detail.prices, detail.table
     source = MarkSource(market.symbol, market.mark, market.mark_interval, mark_policy)
@@ -198,6 +203,7 @@ def prepare(
         n_before=n_before,
         n_warmup_absent=n_warmup - n_before,
         n_absent=n_absent,
+        n_closed=n_closed,
         detail=detail,
         mark_is_coarser=mark_is_coarser,
         data_version=market.data_version or digest([times, *columns.values(), *candles, *settlements]),
@@ -245,21 +251,21 @@ def _view(
     return MarketView(symbol=market.symbol, interval=market.interval, **arrays)
 
 
-def _n_absent(market: MarketData, times: Integers, start_ms: int, end_ms: int) -> int:
+def _n_absent(market: MarketData, times: Integers, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """Return how many candles are absent in allowed gaps, and how many while the venue was closed."""
     expected = market.interval.open_times(start_ms, end_ms)
     expected = expected[expected + market.interval.ms <= end_ms]
     if len(expected) == len(times) and (expected == times).all():
-        return 0
+        return 0, 0
     if off := np.setdiff1d(times, expected).tolist():
         raise UnusableData(f"candles of {market.symbol} lie off the {market.interval.value} grid, e.g. {utc(off[0])}")
     absent = np.setdiff1d(expected, times)
-    allowed = np.zeros(len(absent), dtype=np.bool_)
-    for gap in market.gaps:
-        allowed |= (absent >= market.interval.floor_ms(gap.start_ms)) & (absent < gap.end_ms)
+    closed = opens_inside(absent, market.interval, market.closed)
+    allowed = closed | opens_inside(absent, market.interval, market.gaps)
     if not allowed.all():
         at = utc(int(absent[~allowed][0])).isoformat()
         raise UnusableData(
             f"{int((~allowed).sum())} of {len(expected)} {market.interval.value} candles of {market.symbol} are absent "
             f"in {Period.from_ms(start_ms, end_ms)}, the first at {at}: fetch them, or allow them by name in gaps"
         )
-    return len(absent)
+    return int((~closed).sum()), int(closed.sum())

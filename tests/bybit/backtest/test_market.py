@@ -197,6 +197,9 @@ def test_an_absent_candle_is_refused_unless_its_gap_is_allowed_and_then_counted(
     gap = Period(START + timedelta(hours=2), START + timedelta(hours=3))
     result = run(dataclasses.replace(holed, gaps=(gap,)), [1] * 4)
     assert result.assumptions["absent_candles_in_allowed_gaps"] == 1
+    shut = run(dataclasses.replace(holed, closed=(gap,)), [1] * 4)
+    assert shut.assumptions["candles_absent_while_the_venue_was_closed"] == 1
+    assert "absent_candles_in_allowed_gaps" not in shut.assumptions
     assert len(result.equity) == 4
 
 
