@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/fidelity.md")
     parser.add_argument("--scenarios", type=int, default=10_000, help="random scenarios of the run that CI makes too")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--longer", type=int, default=20_000, help="random scenarios of the longer run")
+    parser.add_argument("--longer", type=int, default=30_000, help="random scenarios of the longer run")
     parser.add_argument("--longer-seed", type=int, default=2)
     chosen = parser.parse_args(arguments)
     if not (SHARED / "data").is_dir():

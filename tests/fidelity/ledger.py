@@ -40,12 +40,16 @@ def book(result: BacktestResult, market: MarketData, leverage: float) -> Booked:
     rates = {to_ms(rate.funding_time): rate.funding_rate for rate in market.funding}
     opens = market.mark.index.as_unit("ms").asi8.tolist()
     marks = dict(zip(opens, market.mark[["open", "high", "low", "close"]].to_numpy().tolist(), strict=True))
+    cross = result.provenance["margin_mode"] == "cross"
     largest = 0.0
     for close_ms, equity in zip(result.equity_time_ms.tolist(), result.equity.tolist(), strict=True):
         open_ms = close_ms - market.interval.ms
         bar = [D(repr(price)) for price in marks[open_ms]]
         if open_ms in rates and account.positions[market.symbol].size:
-            account.funding(open_ms, market.symbol, rates[open_ms], bar[0])
+            # An account that stands for all its positions is judged once everything at the open has been booked.
+            account.funding(open_ms, market.symbol, rates[open_ms], bar[0], judge=not cross)
+        if cross and account.positions[market.symbol].size:
+            account.marks(open_ms, {market.symbol: bar[0]}, judge=False)
         for time_ms, qty, price, liquidity in orders.get(open_ms, ()):
             row = account.fill(time_ms, market.symbol, qty, price, liquidity)
             assert row["kind"] == "fill", row
@@ -77,13 +81,16 @@ def _account(result: BacktestResult, market: MarketData, leverage: float) -> Acc
         Category.LINEAR,
         D(str(leverage)),
         market.risk_tiers,
+        tick_size=market.instrument.tick_size,
+        qty_step=market.instrument.qty_step,
     )
     return Account(
         D(str(result.initial_capital)),
         contracts=[contract],
         fees=[(to_ms(era.valid_from), era.rates) for era in eras],
-        basis=MarginBasis.MARK,
-        liquidation=LiquidationMode.TAKEOVER,
+        margin_mode=result.provenance["margin_mode"],
+        basis=MarginBasis.BY_DATE,
+        liquidation=LiquidationMode.STEP_DOWN,
     )
 
 

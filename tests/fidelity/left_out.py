@@ -37,6 +37,12 @@ class _Setting:
     terms: Terms
 
 
+def crossed(market: MarketData, period: Period, plan: Plan) -> BacktestResult:
+    """Return the complete engine's result with cross margin: the whole account stands for the position."""
+    complete = _settings()[-1]
+    return trade(market, period, plan.lots(market.instrument.qty_step), replace(complete.terms, margin_mode="cross"))
+
+
 def steps(market: MarketData, period: Period, plan: Plan) -> tuple[list[Step], BacktestResult]:
     """Return the steps from a flat fee to the complete engine, and the complete result."""
     found: list[Step] = []

@@ -18,6 +18,7 @@ from tests.fidelity.left_out import (
     VALUE,
     MakerShare,
     Step,
+    crossed,
     held_long,
     maker_share,
     steps,
@@ -48,7 +49,8 @@ class Year:
     lender: str | None
     steps: list[Step]
     complete: BacktestResult
-    booked: Booked
+    cross: BacktestResult
+    booked: dict[str, Booked]
     maker: MakerShare
     long: BacktestResult
 
@@ -147,6 +149,7 @@ def _year(data: Path, symbol: str, tell: Callable[[str], None]) -> Year:
     recorded = market(data, symbol)
     plan = crossing(recorded, YEAR, VALUE)
     found, complete = steps(recorded, YEAR, plan)
+    cross = crossed(recorded, YEAR, plan)
     return Year(
         symbol=symbol,
         n_orders=plan.n_orders,
@@ -154,7 +157,8 @@ def _year(data: Path, symbol: str, tell: Callable[[str], None]) -> Year:
         lender=lender(symbol),
         steps=found,
         complete=complete,
-        booked=book(complete, recorded, LEVERAGE),
+        cross=cross,
+        booked={name: book(one, recorded, LEVERAGE) for name, one in (("isolated", complete), ("cross", cross))},
         maker=maker_share(recorded, YEAR, plan),
         long=held_long(recorded, YEAR),
     )

@@ -1,5 +1,6 @@
 """The page's sections on other back-testers: how each was set up, where it agrees, what it leaves out in money."""
 
+from bybit.backtest.engine import BacktestResult
 from tests.fidelity.equality import CAPITAL as EQUAL_CAPITAL
 from tests.fidelity.equality import FLAT_FEE, KINDS, STOPPED, Comparison
 from tests.fidelity.left_out import CAPITAL, LEVERAGE, SLIPPAGE_RATE, VALUE
@@ -131,11 +132,14 @@ def _left_out(measured: Measured) -> list[str]:
         "no figure, because quantities are fixed.",
         table(head, rows, numbers=tuple(range(1, len(head)))),
         _happened(measured),
-        "The complete engine's own breakdown:",
+        "The complete engine's own breakdown, and the same with the whole account standing for the position (cross):",
         table(
-            ["contract", "gross", "taker fees", "funding", "slippage", "lost by liquidation", "net profit"],
-            [_costs(year) for year in measured.years],
-            numbers=(1, 2, 3, 4, 5, 6),
+            [
+                *("contract", "margin", "gross", "taker fees", "funding", "slippage"),
+                *("liquidations", "lost by them", "refused", "net profit"),
+            ],
+            [_costs(year.symbol, result) for year in measured.years for result in (year.complete, year.cross)],
+            numbers=tuple(range(2, 10)),
         ),
         "Which of these a peer can be told (read in the installed versions; *by hand* means the user computes it):",
         table(["rule", "vectorbt", "backtesting.py", "nautilus_trader"], RULES),
@@ -167,10 +171,20 @@ def _step(year: Year, place: int) -> tuple[str, str]:
     return ("" if place == 0 else money(step.money), money(step.net))
 
 
-def _costs(year: Year) -> tuple[str, ...]:
-    costs = year.complete.costs
-    lost = (costs.taker_fees, costs.funding, costs.slippage, costs.liquidation_loss)
-    return (year.symbol, money(costs.gross), *(amount(value) for value in lost), money(costs.net))
+def _costs(symbol: str, result: BacktestResult) -> tuple[str, ...]:
+    costs = result.costs
+    return (
+        symbol,
+        str(result.provenance["margin_mode"]),
+        money(costs.gross),
+        amount(costs.taker_fees),
+        amount(costs.funding),
+        amount(costs.slippage),
+        str(len(result.liquidations)),
+        amount(costs.liquidation_loss),
+        str(result.rejected_orders),
+        money(costs.net),
+    )
 
 
 def _last(year: Year) -> float:
@@ -253,7 +267,7 @@ def assumptions(measured: Measured) -> list[str]:
             )
         lines += [
             f"{year.symbol}, said by the result itself: {name.replace('_', ' ')}: {words}."
-            for name, words in year.complete.assumptions.items()
+            for name, words in (year.complete.assumptions | year.cross.assumptions).items()
         ]
     files = ", ".join(f"`{name}`" for name in measured.files)
     return [

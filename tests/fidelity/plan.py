@@ -120,6 +120,7 @@ class Terms:
     funding: bool = False
     mark_policy: str = "exact"
     limits: bool = False
+    margin_mode: str = "isolated"
 
     def fees(self, period: Period) -> FeeSchedule:
         """Return the schedule in force, or one flat rate."""
@@ -165,7 +166,7 @@ def engine(strategy: Strategy, period: Period, terms: Terms) -> BacktestEngine:
         "fee_schedule": terms.fees(period),
         "tier": "vip0",
         "slippage": Slippage.fixed(terms.slippage_rate),
-        "margin_mode": "isolated",
+        "margin_mode": terms.margin_mode,
         "mark_policy": terms.mark_policy,
         "funding_policy": "recorded" if terms.funding else "zero",
         "category": Category.LINEAR,
