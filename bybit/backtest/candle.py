@@ -176,8 +176,8 @@ def leave_inside(books, settlements, s):  # type: ignore[no-untyped-def]
     i = places[s, CANDLE]
     before = position[LOTS]
     places[s, WAS_HELD] = 1 if before != 0.0 else 0
+    entered_at = position[OPEN] if places[s, ENTERED] == FROM_OPEN else position[ORDER_PRICE]
     if before != 0.0:
-        entered_at = position[OPEN] if places[s, ENTERED] == FROM_OPEN else position[ORDER_PRICE]
         exit_inside(books, s, i, entered_at)
     if position[LOTS] * position[ORDER_LOTS] < 0.0 and is_reached(books, s):
         is_limit = places[s, ORDER_KIND] == LIMIT
@@ -185,6 +185,9 @@ def leave_inside(books, settlements, s):  # type: ignore[no-untyped-def]
         if position[LOTS] * before < 0.0:
             places[s, ENTERED] = FROM_LIMIT if is_limit else FROM_TRIGGER
             exit_inside(books, s, i, position[ORDER_PRICE])
+        elif position[LOTS] != 0.0:
+            # What is left may have waited for that order.
+            exit_inside(books, s, i, entered_at)
     for k in range(places[s, FIRST_INSIDE], places[s, DUE]):
         receive(books, settlements, s, i, k)
     places[s, FIRST_INSIDE] = places[s, DUE]

@@ -11,7 +11,7 @@ from bybit.backtest.fees import fee_rate
 from bybit.backtest.holdings import fill
 from bybit.backtest.judgement import cancel_all, is_lost_inside, liquidate_inside
 from bybit.backtest.ladders import lost_at
-from bybit.backtest.orders import clip, count_ambiguous, refusal, taker_price
+from bybit.backtest.orders import clip, count_ambiguous, is_reached, refusal, taker_price
 from bybit.backtest.prices import gain, reached, round_price, value
 from bybit.backtest.records import (
     ACTED,
@@ -63,6 +63,14 @@ def stop_of(books, s, side):  # type: ignore[no-untyped-def]
 
 
 @part
+def profit_of(books, s, side):  # type: ignore[no-untyped-def]
+    """Return the take-profit of a position of ``side``, on a tick and away from the price; NaN when it has none."""
+    if books.positions[s, ACTED] * side < 0.0:
+        return math.nan
+    return round_price(books.positions[s, TAKE_PROFIT], books.positions[s, TICK_SIZE], side)
+
+
+@part
 def trail_of(books, s, side, best):  # type: ignore[no-untyped-def]
     """Return the trailing level below (above) the best price, on a tick; NaN when there is none."""
     position = books.positions[s]
@@ -102,9 +110,7 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     low, high, closed = position[LOW], position[HIGH], position[CLOSE]
     stop = stop_of(books, s, side)
     trail = trail_of(books, s, side, position[BEST])
-    profit = math.nan
-    if position[ACTED] * side >= 0.0:
-        profit = round_price(position[TAKE_PROFIT], position[TICK_SIZE], side)
+    profit = profit_of(books, s, side)
     gained = reached(-side, profit, low, high)
     level = nearer(side, stop, trail)
     gapped = reached(side, level, entered_at, entered_at)
@@ -131,7 +137,14 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
             # The good price may lie before the fill.
             count_ambiguous(books, candle)
             return math.nan, 0.0
-        return entered_at if reached(-side, profit, entered_at, entered_at) else profit, BY_TAKE_PROFIT
+        if reached(-side, profit, entered_at, entered_at):
+            return entered_at, BY_TAKE_PROFIT
+        if position[ORDER_LOTS] * side < 0.0 and side * (profit - position[ORDER_PRICE]) > 0.0 and is_reached(books, s):
+            # An order that reduces for less goes first: a limit for certain, a trigger as the worse.
+            if books.places[s, ORDER_KIND] != LIMIT:
+                count_ambiguous(books, candle)
+            return math.nan, 0.0
+        return profit, BY_TAKE_PROFIT
     return math.nan, 0.0
 
 
@@ -200,6 +213,8 @@ def enters_first(books, s, candle):  # type: ignore[no-untyped-def]
     if reached(side, stop, low, high) and (
         reached(side, stop, opened, opened) or (is_limit and side * (stop - price) >= 0.0)
     ):
+        return False
+    if reached(-side, profit_of(books, s, side), opened, opened):
         return False
     mark_low, mark_high = position[MARK_LOW], position[MARK_HIGH]
     if not is_limit or not reached(side, position[LIQUIDATION_PRICE], mark_low, mark_high):

@@ -34,3 +34,29 @@ def test_a_take_profit_that_the_open_has_passed_comes_before_a_stop_later_in_the
     rows = [(100.0, 100.0, 100.0, 100.0), (106.0, 107.0, 94.0, 95.0)]
     assert left(rows, take_profit=[105.0] * 2, stop=[95.0] * 2) == (106.0, BY_TAKE_PROFIT, 0)
     assert left(rows, take_profit=[105.0] * 2, trail=[3.0] * 2) == (106.0, BY_TAKE_PROFIT, 0)
+
+
+HELD = (100.0, 100.0, 100.0, 100.0)
+
+
+@pytest.mark.parametrize(("order", "price", "doubt"), [("trigger", 99.0, 1), ("limit", 102.0, 0)])
+def test_an_order_that_reduces_for_less_goes_before_the_take_profit_of_the_rest(order, price, doubt):
+    given = {order: [float("nan"), price], "take_profit": [float("nan"), 103.0], "close": [100.0, 100.0]}
+    result = simulate(symbol([HELD, (100.0, 105.0, 98.0, 104.0)], [3.0, 1.0], **given))
+    rest = int(1_000.0 / price * 10) / 10
+    assert column(result, "fills", "price") == [100.0, price, 103.0]
+    assert column(result, "fills", "qty") == pytest.approx([30.0, rest - 30.0, -rest])
+    assert result.counts[AMBIGUOUS] == doubt
+
+
+def test_an_exit_by_trigger_is_not_outrun_by_a_take_profit_that_may_have_come_later():
+    given = {"trigger": [float("nan"), 99.0], "take_profit": [float("nan"), 103.0]}
+    result = simulate(symbol([HELD, (100.0, 105.0, 98.0, 104.0)], [1.0, 0.0], **given))
+    assert column(result, "fills", "price") == [100.0, 99.0]
+
+
+def test_an_order_that_adds_never_fills_when_the_open_has_passed_the_take_profit():
+    rows = [HELD, (106.0, 107.0, 100.0, 106.0)]
+    given = {"limit": [float("nan"), 101.0], "take_profit": [105.0, 105.0], "close": [100.0, 100.0]}
+    result = simulate(symbol(rows, [1.0, 4.0], **given))
+    assert column(result, "fills", "price") == [100.0, 106.0]
