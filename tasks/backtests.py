@@ -167,7 +167,7 @@ def _fee_bounds(
 
     The table's own day is the latest: the first on which somebody saw the new rate.
     """
-    windows = schedule.uncertain(case.span.period, case.category)
+    windows = schedule.uncertain(case.span.period, case.category, table_tier(case.tier))
     if not case.terms.fee_bounds or not windows:
         return None
     bounds: Row = {"windows": [str(window) for window in windows]}

@@ -278,6 +278,7 @@ _SAME: Final = (
     "params",
     "interval",
     "leverage",
+    "category",
     "margin_mode",
     "slippage",
     "participation_rate",
