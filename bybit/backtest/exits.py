@@ -100,6 +100,25 @@ def best_inside(books, s, candle, side):  # type: ignore[no-untyped-def]
 
 
 @part
+def profit_taken(books, s, candle, profit, entered_at):  # type: ignore[no-untyped-def]
+    """Return (price before slippage, reason) of a take-profit that was reached, NaN when something else goes first."""
+    position, entered = books.positions[s], books.places[s, ENTERED]
+    side, closed = 1.0 if position[LOTS] > 0.0 else -1.0, position[CLOSE]
+    if entered in (FROM_LIMIT, ADDED) and not reached(-side, profit, closed, closed):
+        # The good price may lie before the fill.
+        count_ambiguous(books, candle)
+        return math.nan, 0.0
+    if reached(-side, profit, entered_at, entered_at):
+        return entered_at, BY_TAKE_PROFIT
+    if position[ORDER_LOTS] * side < 0.0 and side * (profit - position[ORDER_PRICE]) > 0.0 and is_reached(books, s):
+        # An order that reduces for less goes first: a limit for certain, a trigger as the worse.
+        if books.places[s, ORDER_KIND] != LIMIT:
+            count_ambiguous(books, candle)
+        return math.nan, 0.0
+    return profit, BY_TAKE_PROFIT
+
+
+@part
 def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
     """Return (price before slippage, reason) of the protection that this candle reaches, NaN when none.
 
@@ -133,18 +152,7 @@ def protection(books, s, candle, entered_at):  # type: ignore[no-untyped-def]
         count_ambiguous(books, candle)
         return nearer(side, low if side > 0.0 else high, trail_of(books, s, side, entered_at)), BY_TRAIL
     if gained:
-        if entered in (FROM_LIMIT, ADDED) and not reached(-side, profit, closed, closed):
-            # The good price may lie before the fill.
-            count_ambiguous(books, candle)
-            return math.nan, 0.0
-        if reached(-side, profit, entered_at, entered_at):
-            return entered_at, BY_TAKE_PROFIT
-        if position[ORDER_LOTS] * side < 0.0 and side * (profit - position[ORDER_PRICE]) > 0.0 and is_reached(books, s):
-            # An order that reduces for less goes first: a limit for certain, a trigger as the worse.
-            if books.places[s, ORDER_KIND] != LIMIT:
-                count_ambiguous(books, candle)
-            return math.nan, 0.0
-        return profit, BY_TAKE_PROFIT
+        return profit_taken(books, s, candle, profit, entered_at)
     return math.nan, 0.0
 
 
