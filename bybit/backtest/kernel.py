@@ -21,6 +21,7 @@ from bybit.backtest import (
     ladders,
     orders,
     prices,
+    quiet,
     records,
 )
 from bybit.backtest.candle import close_for_good, enter_inside, leave_inside, settle_at_open, trade_opens
@@ -30,6 +31,7 @@ from bybit.backtest.fees import turn_tier
 from bybit.backtest.joint import judge, judge_path, most_needed, note_opens
 from bybit.backtest.ladders import turn_rules
 from bybit.backtest.prices import at, gain, reached, value
+from bybit.backtest.quiet import BLOCK, are_waiting, pass_quietly
 from bybit.backtest.records import (
     ACTED,
     ACTIVE,
@@ -108,7 +110,7 @@ from bybit.backtest.records import (
 )
 
 FINGERPRINT = fingerprint(
-    [candle, compilation, exits, fees, holdings, joint, judgement, ladders, orders, prices, records]
+    [candle, compilation, exits, fees, holdings, joint, judgement, ladders, orders, prices, quiet, records]
 )
 """Keys the cache on disk: see ``compilation.fingerprint``."""
 
@@ -178,7 +180,8 @@ def trails(side, best, low, high, distance):  # type: ignore[no-untyped-def]
 @part
 def end(books, candles, step, keeps_marks, worth, n_held):  # type: ignore[no-untyped-def]
     """Leave in the books what nobody but their reader needs."""
-    books.account[WORTH], books.counts[HELD] = worth, n_held
+    books.account[WORTH] = worth
+    books.counts[HELD] += n_held
     if not keeps_marks:
         for s in range(len(books.positions)):
             books.positions[s, MARK] = candles.mark_close[candles.first[s] + step]
@@ -239,16 +242,42 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
     books = Books(account, positions, places, counts, rates, fees.start_ms, log)
     begin(books, candles, settlements, contracts, fees, rules, initial_cash)
 
+    # By name, outside the loop: taking an array out of its record costs time in every candle.
+    first, open_ms, rows = candles.first, candles.open_ms, candles.row
+    lows, highs = candles.low, candles.high
+    mark_low, mark_high, mark_close = candles.mark_low, candles.mark_high, candles.mark_close
+    targets, stops, profits, distances = decisions.target, decisions.stop, decisions.take_profit, decisions.trail
+    stop_stride, profit_stride, trail_stride = (
+        min(len(stops), 2) - 1,
+        min(len(profits), 2) - 1,
+        min(len(distances), 2) - 1,
+    )
     cross, inverse = rules.cross, rules.inverse
-    is_aligned, has_rows = (np.diff(candles.first) == n_steps).all(), len(candles.row) > 1
-    has_trails, has_stops = is_given(decisions.trail), is_given(decisions.stop)
-    has_profits, is_backed = is_given(decisions.take_profit), len(backing) > 1
+    is_aligned, has_rows = (np.diff(first) == n_steps).all(), len(rows) > 1
+    has_trails, has_stops = is_given(distances), is_given(stops)
+    has_profits, is_backed = is_given(profits), len(backing) > 1
     # Nothing but the end of the run reads the marks of an isolated account that has a candle at every step.
     keeps_marks = cross or not is_aligned
     account[BACKING] = backing[0]
     next_change, worth, n_held = step_ms[0], initial_cash, 0
 
-    for step in range(n_steps):
+    is_quietable, is_protected = is_aligned and not has_trails, has_stops or has_profits
+    left_of, needed_of = np.empty(BLOCK), np.empty(BLOCK)
+    step, reach = -1, BLOCK
+    while step + 1 < n_steps:
+        step += 1
+        if is_quietable and step_ms[step] < next_change and not are_waiting(places):
+            n_quiet = pass_quietly(
+                books, step_ms, step, next_change, first, rows, targets, lows, highs, mark_low, mark_high, mark_close,
+                stops, profits, is_protected, backing, equity, left_of[:reach], needed_of,
+            )  # fmt: skip
+            # Look no further next time than twice as far as nothing happened this time.
+            reach = min(BLOCK, max(16, 2 * n_quiet))
+            if n_quiet > 0:
+                step += n_quiet
+                worth = equity[step - 1]
+                if step == n_steps:
+                    break
         now = step_ms[step]
         following = step_ms[step + 1] if step + 1 < n_steps else NEVER
         if now >= next_change:
@@ -263,16 +292,16 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
         # 1. Open: settlements, and what was decided. Busy is a symbol in whose candle more than an exit can happen.
         n_busy, n_orders = 0, 0
         for s in range(n_symbols):
-            i = candles.first[s] + step
+            i = first[s] + step
             if not is_aligned:
                 i = places[s, CANDLE]
                 places[s, ACTIVE] = places[s, BUSY] = 0
-                if i >= candles.first[s + 1] or candles.open_ms[i] != now:
+                if i >= first[s + 1] or open_ms[i] != now:
                     continue
                 places[s, ACTIVE] = 1
-            row = candles.row[i] if has_rows else i
-            if not has_rows or i == candles.first[s] or row != candles.row[i - 1]:
-                want = decisions.target[row]
+            row = rows[i] if has_rows else i
+            if not has_rows or i == first[s] or row != rows[i - 1]:
+                want = targets[row]
                 if math.isnan(want):
                     want = 0.0
                 if want != positions[s, ACTED]:
@@ -298,7 +327,7 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
                     low = high = positions[s, MARK]
                     if places[s, ACTIVE]:
                         i = places[s, CANDLE]
-                        low, high = min(low, candles.mark_low[i]), max(high, candles.mark_high[i])
+                        low, high = min(low, mark_low[i]), max(high, mark_high[i])
                     left += gain(inverse, size, positions[s, ENTRY], low if lots > 0.0 else high)
                     if counts[MARK_BASED] == 0:
                         low = high = positions[s, ENTRY]
@@ -308,7 +337,7 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             account[WORTH] = worth
             for s in range(n_symbols):
                 if places[s, ACTIVE] and (places[s, BUSY] or is_judged):
-                    load(books, s, candles.first[s] + step if is_aligned else places[s, CANDLE], candles, decisions)
+                    load(books, s, first[s] + step if is_aligned else places[s, CANDLE], candles, decisions)
                     if places[s, DUE_MS] <= now:
                         settle_at_open(books, settlements, s, now)
             if is_judged:
@@ -331,23 +360,24 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
         for s in range(n_symbols):
             lots = positions[s, LOTS]
             if is_aligned or places[s, ACTIVE]:
-                i = candles.first[s] + step if is_aligned else places[s, CANDLE]
+                i = first[s] + step if is_aligned else places[s, CANDLE]
                 if places[s, BUSY]:
                     n_held += places[s, WAS_HELD]
                 elif lots != 0.0:
                     n_held += 1
                     side = 1.0 if lots > 0.0 else -1.0
-                    touched = not cross and reached(
-                        side, positions[s, LIQUIDATION_PRICE], candles.mark_low[i], candles.mark_high[i]
-                    )
+                    touched = not cross and reached(side, positions[s, LIQUIDATION_PRICE], mark_low[i], mark_high[i])
                     if has_stops or has_profits or has_trails:
-                        row = candles.row[i] if has_rows else i
-                        low, high = candles.low[i], candles.high[i]
+                        row = rows[i] if has_rows else i
+                        low, high = lows[i], highs[i]
                         touched = (
                             touched
-                            or (has_stops and reached(side, at(decisions.stop, row), low, high))
-                            or (has_profits and reached(-side, at(decisions.take_profit, row), low, high))
-                            or (has_trails and trails(side, positions[s, BEST], low, high, at(decisions.trail, row)))
+                            or (has_stops and reached(side, stops[row * stop_stride], low, high))
+                            or (has_profits and reached(-side, profits[row * profit_stride], low, high))
+                            or (
+                                has_trails
+                                and trails(side, positions[s, BEST], low, high, distances[row * trail_stride])
+                            )
                         )
                         if touched or has_trails:
                             load(books, s, i, candles, decisions)
@@ -360,10 +390,10 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
                 if has_trails and lots != 0.0:
                     remember_best(books, s, i)
                 if keeps_marks:
-                    positions[s, MARK] = candles.mark_close[i]
+                    positions[s, MARK] = mark_close[i]
                 if lots != 0.0:
                     size = lots * positions[s, QTY_STEP]
-                    unrealized += gain(inverse, size, positions[s, ENTRY], candles.mark_close[i])
+                    unrealized += gain(inverse, size, positions[s, ENTRY], mark_close[i])
             elif lots != 0.0:
                 unrealized += gain(inverse, lots * positions[s, QTY_STEP], positions[s, ENTRY], positions[s, MARK])
 
@@ -376,7 +406,7 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
         if worth + account[BACKING] <= 0.0:
             for s in range(n_symbols):
                 if positions[s, LOTS] != 0.0:
-                    i = candles.first[s] + step if is_aligned else places[s, CANDLE] - 1 + places[s, ACTIVE]
+                    i = first[s] + step if is_aligned else places[s, CANDLE] - 1 + places[s, ACTIVE]
                     load(books, s, i, candles, decisions)
             close_for_good(books)
             equity[step:] = account[CASH]
