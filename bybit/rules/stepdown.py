@@ -6,6 +6,7 @@ The venue sends a fill-or-kill order for the part of the value above the next lo
 from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple
 
+from bybit.rules.candles import Category
 from bybit.rules.holdings import Terms
 from bybit.rules.ledger import Position
 from bybit.rules.liquidation import MarginBasis
@@ -21,6 +22,7 @@ ASSUMPTIONS = (
 
 # A value that a step-down left on a bound is a rounded product: so close above the bound it still stands on it.
 _ON_BOUND = Decimal("1e-12")
+_LAST_DIGITS = Decimal("1e-24")
 # Likewise 1 / price at the bankruptcy price of an inverse contract leaves a digit far behind the last: that is nothing.
 _NOTHING = Decimal("1e-30")
 
@@ -61,9 +63,11 @@ def step_down(
     lower = [bound for bound in bounds if bound is not None and bound * (1 + _ON_BOUND) < limit]
     if not lower:
         return None
-    kept = abs(position.size) * lower[-1] / value
+    # One operation: a quotient rounded twice may fall below a whole number of steps that it is.
+    kept = lower[-1] * basis if terms.category is Category.INVERSE else lower[-1] / basis
     if qty_step is not None:
-        kept = (kept / qty_step).to_integral_value(ROUND_DOWN) * qty_step
+        # A whole number of steps may come out of the division a last digit short of it.
+        kept = (kept / qty_step * (1 + _LAST_DIGITS)).to_integral_value(ROUND_DOWN) * qty_step
     if not kept:
         return None
     return Step(position.size - kept.copy_sign(position.size), lower[-1])
