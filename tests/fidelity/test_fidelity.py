@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bybit.backtest.engine import ENGINE_VERSION
 from bybit.rules.fees import FeeSchedule
-from tests.fidelity.commands import Oracle, Said
+from tests.fidelity.commands import ROOT, Oracle, Said
 from tests.fidelity.left_out import steps
 from tests.fidelity.page import _explanations, _fills_verdict, _oracles_verdict, _scenarios_verdict
 from tests.fidelity.plan import Terms, crossing, trade
@@ -72,6 +73,11 @@ def test_cases_that_differ_for_one_reason_share_a_row():
     assert _explanations([Oracle("b", 2, 0, (), lines)]) == [
         ("b.json: one, two", "ours 1, theirs 2; ours 3, theirs 4", "they round")
     ]
+
+
+def test_the_page_was_written_by_the_engine_that_is_here():
+    page = (ROOT / "docs/fidelity.md").read_text()
+    assert f"engine version {ENGINE_VERSION};" in page, "the engine has changed: `make fidelity` writes the page anew"
 
 
 def test_figures_read_as_they_are_meant():
