@@ -1,12 +1,19 @@
 """A reviewer's cases of rules that change or bite in steps: basis, ladders, tiers, ticks, joint marks. No fees."""
 
 import math
+from decimal import Decimal as D
 from fractions import Fraction as F
 
 import numpy as np
 import pytest
 
 from bybit.backtest.records import CASH, STEP_DOWN, TAKEOVER, Fees
+from bybit.rules.account import Account
+from bybit.rules.candles import Category
+from bybit.rules.fees import FeeRates, Liquidity
+from bybit.rules.ledger import Contract
+from bybit.rules.liquidation import LiquidationMode, MarginBasis
+from bybit.rules.margin import RiskTier
 from tests.bybit.backtest.accounts import HOUR, START, column, flat, ladder, simulate, symbol, table
 
 STEPS = ladder([(10_000.0, 0.01, 0.0), (20_000.0, 0.02, 100.0), (math.inf, 0.05, 700.0)])
@@ -117,3 +124,18 @@ def test_a_symbol_without_candles_for_a_while_keeps_its_mark_and_pays_what_fell_
     assert result.equity.tolist() == pytest.approx([1_000.0, 1_005.0, 1_005.0, 1_005.0, 1_005.0, 1_015.0 - 5.1])
     (paid,) = table(result, "funding")
     assert paid["funding_time"] == START + 3 * HOUR
+
+
+def test_the_ledger_keeps_a_whole_lot_that_stands_on_the_bound_exactly():
+    # 10,000 contracts at 99.3: 60 coins are 5,958 of them, to the last one.
+    tiers = (RiskTier("BTCUSD", 1, D(60), D("0.01"), D("0.01"), D(0), D(100), None),
+             RiskTier("BTCUSD", 2, None, D("0.02"), D("0.02"), D("0.6"), D(100), None))  # fmt: skip
+    terms = Contract("BTCUSD", Category.INVERSE, D(50), tiers, qty_step=D(1))
+    account = Account(
+        D(10), contracts=[terms], fees=[(0, FeeRates(D(0), D(0)))], basis=MarginBasis.ENTRY,
+        liquidation=LiquidationMode.STEP_DOWN,
+    )  # fmt: skip
+    account.fill(1, "BTCUSD", D(-10_000), D("99.3"), Liquidity.TAKER)
+    account.mark(2, "BTCUSD", D("100.5"))
+    assert account.liquidations[0]["how"] == "step_down"
+    assert account.liquidations[0]["qty"] == D(-4_042)
