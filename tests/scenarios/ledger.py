@@ -110,6 +110,7 @@ class Replay:
             self.judged(lambda: self.account.marks(self.tick(now), self.marks(bars, "open")), now)
         before = {s: self.account.positions[self.names[s]].size for s in active}
         self.entered: set[int] = set()
+        self.judged_bars: set[int] = set()
         while self.is_entry(inside, before):
             if self.kind() == SETTLEMENT:
                 self.settle(inside)
@@ -152,8 +153,10 @@ class Replay:
             else:
                 self.trade(is_open=False)
         for s in bars:
-            self.judge_bar(s, bars, inside)
-        self.account.marks(self.tick(inside), self.marks(bars, "close"))
+            # A candle is judged once, but for what it opened after that.
+            if s not in self.judged_bars:
+                self.judge_bar(s, bars, inside)
+        self.account.marks(self.tick(inside), self.marks(bars, "close"), judge=False)
         self.trade_ruin()
 
     def judge_bar(self, s: int, bars: dict[int, MarkCandle], inside: int) -> bool:
@@ -161,6 +164,7 @@ class Replay:
         bar, size = bars[s], self.account.positions[self.names[s]].size
         if s in self.entered and size:
             bar = MarkCandle(bar.high if size > 0 else bar.low, bar.high, bar.low, bar.close)
+        self.judged_bars.add(s)
         prices = (bar.open, bar.high, bar.low, bar.close)
         return self.judged(lambda: self.account.bar(self.tick(inside), self.names[s], *prices), inside)
 
@@ -254,6 +258,7 @@ class Replay:
             self.events["flip"] += 1
         if not is_open and (not before or (before * qty < 0 and abs(qty) > abs(before))):
             self.entered.add(s)
+            self.judged_bars.discard(s)
         if is_open:
             getattr(self, "entered", set()).discard(s)
         logged = self.account.fill(

@@ -130,6 +130,13 @@ def test_a_trailing_stop_raised_by_this_candles_own_best_price_fills_at_the_wors
     assert (low.counts[AMBIGUOUS], unsure.counts[AMBIGUOUS]) == (1, 1)
 
 
+def test_the_best_price_of_a_limit_entry_begins_where_it_was_certainly_held():
+    # The high of 110 may lie before the entry at 99: only the close of 100 counts, and 95 is not reached.
+    rows = [(100.0, 110.0, 98.0, 100.0), (100.0, 100.0, 95.5, 96.0)]
+    result = simulate(symbol(rows, [1, 1], limit=[99.0, NAN], trail=[5.0, 5.0]))
+    assert column(result, "fills", "price") == [99.0]
+
+
 def test_the_nearer_of_stop_and_trailing_stop_happens():
     rows = [(100.0, 110.0, 100.0, 109.0), (109.0, 109.0, 95.0, 96.0)]
     trailing = simulate(symbol(rows, [1, 1], trail=[20.0, 4.0], stop=[NAN, 98.0]))
@@ -151,11 +158,21 @@ def test_no_more_than_the_share_of_the_volume_fills_and_the_rest_goes_on_at_the_
 
 def test_an_exit_goes_on_at_the_next_opens_until_it_is_done():
     rows = [CALM, (100.0, 100.0, 97.0, 98.0), (97.5,) * 4, (96.0,) * 4, (96.0,) * 4]
-    result = simulate(symbol(rows, [1] * 5, volume=[200.0, 40.0, 40.0, 40.0, 40.0], stop=[98.0] * 5), participation=0.1)
+    result = simulate(
+        symbol(rows, [1] * 5, volume=[200.0, 40.0, 40.0, 40.0, 40.0], stop=[98.0, 98.0, NAN, NAN, NAN]),
+        participation=0.1,
+    )
     assert column(result, "fills", "qty") == pytest.approx([10.0, -4.0, -4.0, -2.0])
     assert column(result, "fills", "price") == [100.0, 98.0, 97.5, 96.0]
     assert set(column(result, "fills", "reason")[1:]) == {BY_STOP}
     assert len(result.logs.trades) == 1
+
+
+def test_what_filled_at_the_open_leaves_less_for_the_rest_of_the_candle():
+    rows = [(100.0, 100.0, 97.0, 98.0), (97.5,) * 4]
+    result = simulate(symbol(rows, [0.3, 0.3], volume=[40.0] * 2, stop=[98.0, NAN]), participation=0.1)
+    assert column(result, "fills", "qty") == pytest.approx([3.0, -1.0, -2.0])
+    assert column(result, "fills", "price") == [100.0, 98.0, 97.5]
 
 
 def test_slippage_grows_with_the_square_of_the_share_of_the_volume():
