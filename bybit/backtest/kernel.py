@@ -411,7 +411,8 @@ def simulate(  # type: ignore[no-untyped-def]  # noqa: C901
             close_for_good(books)
             equity[step:] = account[CASH]
             end(books, candles, step, keeps_marks, account[CASH], n_held)
-            return counts[STATUS], n_steps, account, positions, counts, step
+            where = n_steps if counts[STATUS] == DONE else counts[WHERE]
+            return counts[STATUS], where, account, positions, counts, step
         equity[step] = worth
         if not is_aligned:
             for s in range(n_symbols):
