@@ -24,7 +24,7 @@ from bybit.rules.fee_tiers import VolumeTiers
 from bybit.rules.fees import FeeSchedule
 from bybit.store.runs import RunRecord
 from bybit.strategies import Strategy, build
-from tasks.connections import store
+from tasks.connections import reader, store
 from tasks.fees import schedule_of
 from tasks.margin import dated_tiers
 from tasks.plans import BacktestCase, SymbolPlan, checked, table_tier
@@ -188,12 +188,12 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     if symbol.mark is not None and symbol.mark_interval is not None:
         mark_interval = Interval.parse(symbol.mark_interval)
         mark_key = SeriesKey(symbol.category, symbol.symbol, PriceType.MARK, mark_interval)
-        mark = database.candles.read(mark_key, symbol.mark.period)
+        mark = reader().candles(mark_key, symbol.mark.period)
     detail, detail_interval = None, None
     if symbol.detail is not None and symbol.detail_interval is not None:
         detail_interval = Interval.parse(symbol.detail_interval)
         detail_key = SeriesKey(symbol.category, symbol.symbol, PriceType.LAST, detail_interval)
-        detail = database.candles.read(detail_key, symbol.detail.period)
+        detail = reader().candles(detail_key, symbol.detail.period)
     funding = []
     if symbol.funding is not None:
         funding = database.funding.rates(symbol.category, symbol.symbol, symbol.funding.period)
@@ -203,7 +203,7 @@ def _market(symbol: SymbolPlan, allow_gaps: bool) -> MarketData:
     return MarketData(
         symbol=symbol.symbol,
         interval=interval,
-        candles=traded(database.candles.read(key, period), interval, closures),
+        candles=traded(reader().candles(key, period), interval, closures),
         mark=mark,
         mark_interval=mark_interval,
         funding=funding,

@@ -5,7 +5,9 @@ from typing import Any
 
 from bybit.client.limits import Breaker
 from bybit.client.rest import BybitClient
+from bybit.history.cache import CandleCache
 from bybit.history.manager import HistoricalDataManager
+from bybit.history.reader import CandleReader
 from bybit.store.engine import Store, open_store
 from tasks.settings import settings
 
@@ -45,7 +47,12 @@ def client(base_url: str) -> BybitClient:
 
 def history(base_url: str) -> HistoricalDataManager:
     """Return the door to the past that fetches from ``base_url`` and keeps in this process's store."""
-    return HistoricalDataManager(client(base_url), store())
+    return HistoricalDataManager(client(base_url), store(), cache=_cache())
+
+
+def reader() -> CandleReader:
+    """Return the door to the stored candles: through copies on disk that all threads and processes share."""
+    return CandleReader(store(), _cache())
 
 
 def is_retryable(_task: Any, _run: Any, state: Any) -> bool:
@@ -61,6 +68,12 @@ def is_retryable(_task: Any, _run: Any, state: Any) -> bool:
 @lru_cache(maxsize=4)
 def _store(url: str) -> Store:
     return open_store(url)
+
+
+@lru_cache(maxsize=1)
+def _cache() -> CandleCache:
+    # One a process: it holds the open maps. The folder may be deleted at any time; copies are made again.
+    return CandleCache(settings().home / "cache")
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from bybit.rules.errors import InvalidInput
 from bybit.store.quality import QualityRecord
 from bybit.store.series import FundingKey
 from tasks.backtests import data_version
-from tasks.connections import store
+from tasks.connections import reader, store
 from tasks.plans import Span, SymbolPlan
 from validation.data import QualityReport, check_candles, check_file, check_funding
 
@@ -91,13 +91,13 @@ def _key(symbol: SymbolPlan, price: PriceType, interval: str) -> SeriesKey:
 def _check(key: SeriesKey, span: Span, allow_gaps: bool, mark: SeriesKey | None = None) -> QualityReport:
     database = store()
     return check_candles(
-        database.candles.read(key, span.period),
+        reader().candles(key, span.period),
         key,
         span.period,
         holes=database.coverage.holes(key, span.period),
         conflicts=len(database.conflicts.list(key)),
         allow_gaps=allow_gaps,
-        mark=None if mark is None else database.candles.read(mark, span.period),
+        mark=None if mark is None else reader().candles(mark, span.period),
     )
 
 
