@@ -150,6 +150,7 @@ def _scenarios(said: list[Said]) -> list[str]:
         "the boundary, tier crossings and gaps through liquidation. The float64 kernel simulates, the `Decimal` ledger "
         "books the same, and every figure of it is compared; 1e-9 is asked for. What was compared:",
         table(["", *commands], rows, numbers=tuple(range(1, 1 + len(said)))) if rows else "Not measured.",
+        *(f"- failed: {line}" for one in said for line in one.lines[:-1]),
     ]
 
 
