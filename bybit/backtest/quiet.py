@@ -8,7 +8,7 @@ import math
 
 from bybit.backtest.compilation import part
 from bybit.backtest.joint import most_needed
-from bybit.backtest.prices import gain, reached, value
+from bybit.backtest.prices import gain, value
 from bybit.backtest.records import (
     ACTED,
     CASH,
@@ -59,27 +59,46 @@ def until_decided(step_ms, step, n, due_ms, place, rows, targets, acted):  # typ
 
 
 @part
-def until_touched(side, lost_at, place, n, mark_low, mark_high):  # type: ignore[no-untyped-def]
-    """Return after how many candles the mark reaches the liquidation price."""
+def until_below(level, place, n, prices):  # type: ignore[no-untyped-def]
+    """Return after how many candles the price falls to a level; NaN is never reached."""
     for k in range(n):
-        if reached(side, lost_at, mark_low[place + k], mark_high[place + k]):
+        if prices[place + k] <= level:
             return k
     return n
 
 
 @part
-def until_protected(side, place, n, lows, highs, rows, stops, profits):  # type: ignore[no-untyped-def]
-    """Return after how many candles the last price reaches a stop or take-profit."""
+def until_above(level, place, n, prices):  # type: ignore[no-untyped-def]
+    """Return after how many candles the price rises to a level; NaN is never reached."""
+    for k in range(n):
+        if prices[place + k] >= level:
+            return k
+    return n
+
+
+@part
+def until_protected(falls, place, n, prices, rows, levels):  # type: ignore[no-untyped-def]
+    """Return after how many candles the price falls (or rises) to the level of its row."""
+    if len(levels) == 1 and math.isnan(levels[0]):
+        return n
     # A stride of 0 reads the one value that holds for all; a call would cost time in every candle.
-    stop_stride, profit_stride, has_rows = min(len(stops), 2) - 1, min(len(profits), 2) - 1, len(rows) > 1
+    stride, has_rows = min(len(levels), 2) - 1, len(rows) > 1
     for k in range(n):
         i = place + k
-        row = rows[i] if has_rows else i
-        low, high = lows[i], highs[i]
-        if reached(side, stops[row * stop_stride], low, high):
+        level = levels[(rows[i] if has_rows else i) * stride]
+        if prices[i] <= level if falls else prices[i] >= level:
             return k
-        if reached(-side, profits[row * profit_stride], low, high):
-            return k
+    return n
+
+
+@part
+def until_ended(books, s, place, n, rows, lows, highs, mark_low, mark_high, stops, profits, is_protected):  # type: ignore[no-untyped-def]
+    """Return after how many candles one position comes near its liquidation, stop or take-profit."""
+    is_long, lost_at = books.positions[s, LOTS] > 0.0, books.positions[s, LIQUIDATION_PRICE]
+    n = until_below(lost_at, place, n, mark_low) if is_long else until_above(lost_at, place, n, mark_high)
+    if is_protected:
+        n = until_protected(is_long, place, n, lows if is_long else highs, rows, stops)
+        n = until_protected(not is_long, place, n, highs if is_long else lows, rows, profits)
     return n
 
 
@@ -157,11 +176,7 @@ def pass_quietly(  # type: ignore[no-untyped-def]
         position, place = positions[s], first[s] + step
         n = until_decided(step_ms, step, n, places[s, DUE_MS], place, rows, targets, position[ACTED])
         if position[LOTS] != 0.0:
-            side = 1.0 if position[LOTS] > 0.0 else -1.0
-            if not cross:
-                n = until_touched(side, position[LIQUIDATION_PRICE], place, n, mark_low, mark_high)
-            if is_protected:
-                n = until_protected(side, place, n, lows, highs, rows, stops, profits)
+            n = until_ended(books, s, place, n, rows, lows, highs, mark_low, mark_high, stops, profits, is_protected)
         if n == 0:
             return 0
     if cross:
