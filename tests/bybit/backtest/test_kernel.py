@@ -73,14 +73,14 @@ def test_no_opinion_is_flat():
 def test_a_flip_is_one_fill_that_ends_one_trade_and_begins_the_next():
     data = market(hours((100, 100, 100, 100), (104, 104, 104, 104), (104, 104, 104, 104)))
     result = booked(run(data, [1, -1, 0]), data)
-    assert result.fills["qty"].tolist()[:2] == pytest.approx([10.0, -20.3])
-    assert result.fills["fee"].iloc[1] == pytest.approx(20.3 * 104 * 0.00055)
+    assert result.fills["qty"].tolist()[:2] == pytest.approx([10.0, -19.9])
+    assert result.fills["fee"].iloc[1] == pytest.approx(19.9 * 104 * 0.00055)
     first, second = result.trades.itertuples()
     assert (first.side, first.price_pnl) == (1, pytest.approx(40.0))
     assert second.side == -1
     # The one fee is shared by what it closes and what it opens.
     assert first.fees == pytest.approx(10 * 100 * 0.00055 + 10 * 104 * 0.00055)
-    assert second.fees == pytest.approx(2 * 10.3 * 104 * 0.00055)
+    assert second.fees == pytest.approx(2 * 9.9 * 104 * 0.00055)
 
 
 def test_a_flip_that_cannot_open_still_closes():
