@@ -18,6 +18,7 @@ from bybit.rules.positions import check_price, notional, unrealized_pnl
 MARK_BASED_FROM = datetime(2025, 9, 2, tzinfo=UTC)
 """From here on maintenance margin is reckoned on the mark price, isolated and cross."""
 _MARK_BASED_FROM_MS = to_ms(MARK_BASED_FROM)
+_LAST_DIGITS = Decimal("1e-24")
 
 
 class MarginBasis(StrEnum):
@@ -226,8 +227,9 @@ def round_to_tick_against_holder(price: Decimal, size: Decimal, tick_size: Decim
     Two recorded examples show the long side; that a short is rounded down is presumed, not established.
     """
     check_price(tick_size)
-    rounding = ROUND_CEILING if size > 0 else ROUND_FLOOR
-    return (price / tick_size).to_integral_value(rounding) * tick_size
+    rounding, least = (ROUND_CEILING, 1 - _LAST_DIGITS) if size > 0 else (ROUND_FLOOR, 1 + _LAST_DIGITS)
+    # A solved price that is a whole number of ticks may come out of the division a last digit off it.
+    return (price / tick_size * least).to_integral_value(rounding) * tick_size
 
 
 def cross_inverse_prices_2020(

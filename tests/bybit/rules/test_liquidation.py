@@ -1,5 +1,6 @@
 from datetime import timedelta
 from decimal import Decimal as D
+from decimal import localcontext
 
 import pytest
 from hypothesis import assume, given
@@ -166,3 +167,11 @@ def test_a_flat_position_has_no_liquidation_price() -> None:
         liquidation_price(Category.LINEAR, D(100), D(0), D(0), FLAT_LADDER)
     with pytest.raises(InvalidInput, match="at least one"):
         is_liquidated(Category.LINEAR, D(100), D(1), D(1), D(100), [])
+
+
+@pytest.mark.parametrize(("price", "size"), [("92." + "9" * 46 + "7", D(-181)), ("93." + "0" * 46 + "3", D(181))])
+def test_a_price_a_last_digit_off_the_tick_is_on_it(price, size):
+    # Scenario 25632 of seed 2: a division fifty digits long left the solved price just below 93.
+    with localcontext() as context:
+        context.prec = 50
+        assert round_to_tick_against_holder(D(price), size, D("0.01")) == D("93")
