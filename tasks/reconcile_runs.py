@@ -63,7 +63,9 @@ def compare_run(record: RunRecord, found: Reconciliation) -> Row:
     """Return the gap between a run and what was really booked, as plain values."""
     folder = tables_folder(record.run_key)
     fills, liquidations = (pd.read_parquet(folder / f"{name}.parquet") for name in ("fills", "liquidations"))
-    expected = simulated_trades(fills, liquidations, Category(record.provenance["category"]))
+    # Runs of the first engine do not say: it knew linear contracts only.
+    category = Category(record.provenance.get("category", Category.LINEAR))
+    expected = simulated_trades(fills, liquidations, category)
     payments = pd.read_parquet(folder / "funding.parquet")["payment"]
     return comparison(
         expected, sum((decimal(payment) for payment in payments), Decimal(0)), found, record.period, record.symbols
