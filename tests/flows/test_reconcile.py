@@ -44,7 +44,15 @@ def test_a_stored_run_is_set_beside_the_executions(perpflow: Perpflow, explained
     time = pd.Timestamp("2025-01-01 01:00", tz="UTC")
     fill = {"symbol": "BTCUSDT", "fill_time": time, "qty": 0.1, "price": 59990.0, "fee": 3.29945}
     pd.DataFrame([fill]).to_parquet(folder / "fills.parquet")
-    none = {"symbol": [], "liquidation_time": [], "size": [], "entry_price": [], "loss": [], "realized_pnl": [], "fee": []}
+    none = {
+        "symbol": [],
+        "liquidation_time": [],
+        "size": [],
+        "entry_price": [],
+        "loss": [],
+        "realized_pnl": [],
+        "fee": [],
+    }
     pd.DataFrame(none).to_parquet(folder / "liquidations.parquet")
     pd.DataFrame({"payment": [-0.5]}).to_parquet(folder / "funding.parquet")
     table = tmp_path / "fills.csv"
