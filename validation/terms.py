@@ -16,6 +16,7 @@ _LET_OFF: Final = {
     "held_candles_with_last_price_as_mark": "candles held without a mark price",
     "held_candles_without_funding": "candles held without funding",
     "absent_candles_in_allowed_gaps": "candles absent",
+    "settlements_after_the_last_candle_not_charged": "settlements not charged",
 }
 
 

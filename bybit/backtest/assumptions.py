@@ -10,6 +10,7 @@ from bybit.backtest.records import (
     CROSS,
     HELD,
     LIQUIDATION_COLUMNS,
+    LOTS,
     MARK_OF_CANDLE,
     NO_QUOTE,
     PARTIAL,
@@ -109,6 +110,8 @@ def of_run(book: Portfolio, outcome: Outcome, *, mark_policy: str, funding_polic
         found["settlements_at_the_worse_last_price"] = int(counts[MARK_OF_CANDLE])
     if funding_policy == "zero":
         found["held_candles_without_funding"] = n_held
+    elif left_out := _settled_after_the_end(book, outcome):
+        found["settlements_after_the_last_candle_not_charged"] = left_out
     for name, place in (
         ("candles_decided_against_the_account", AMBIGUOUS),
         ("fills_without_a_quote", NO_QUOTE),
@@ -117,6 +120,16 @@ def of_run(book: Portfolio, outcome: Outcome, *, mark_policy: str, funding_polic
         if counts[place]:
             found[name] = int(counts[place])
     return found
+
+
+def _settled_after_the_end(book: Portfolio, outcome: Outcome) -> int:
+    """Return how many settlements came after a held symbol's last candle, while others went on being traded."""
+    end = max(part.candles.close_ms[-1] for part in book.parts)
+    return sum(
+        int(((part.settlements.time_ms >= part.candles.close_ms[-1]) & (part.settlements.time_ms < end)).sum())
+        for part, position in zip(book.parts, outcome.positions, strict=True)
+        if position[LOTS] != 0.0
+    )
 
 
 def of_rules(period: Period, outcome: Outcome, *, cross: bool, quotes: bool) -> Assumptions:

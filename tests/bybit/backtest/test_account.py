@@ -241,3 +241,17 @@ def test_an_open_inverse_position_is_valued_in_coin():
     (held,) = trade([inverse_part(rows)], {"BTCUSD": [-1, -1]}, capital=2.0, leverage=2.0).open_positions.itertuples()
     assert held.size == -100_000.0
     assert held.unrealized_pnl == pytest.approx(-0.4)
+
+
+def test_settlements_after_a_held_symbols_last_candle_are_told():
+    rows = flat(100.0, 21)
+    settled = funding((-8, "0.0001"), (2, "0.001"), (12, "0.001"), (18, "0.001"), symbol="WIFUSDT")
+    whole = part(rows, "WIFUSDT", settlements=settled)
+    gap = Period(START + timedelta(hours=10), START + timedelta(hours=20))
+    ended = dataclasses.replace(whole, candles=whole.candles.iloc[:11], gaps=(gap,))
+    markets = [ended, part(rows, "ETHUSDT")]
+    held = trade(markets, {"WIFUSDT": [1] * 10, "ETHUSDT": [0] * 20})
+    assert len(held.funding[held.funding["symbol"] == "WIFUSDT"]) == 1
+    assert held.assumptions["settlements_after_the_last_candle_not_charged"] == 2
+    flat_by_then = trade(markets, {"WIFUSDT": [1] * 5 + [0] * 5, "ETHUSDT": [0] * 20})
+    assert "settlements_after_the_last_candle_not_charged" not in flat_by_then.assumptions
