@@ -79,6 +79,7 @@ def fan_out(plan: MatrixPlan) -> tuple[list[dict[str, Any]], list[str]]:
     cases, remarks = plan_cases(plan.model_copy(update={"symbols": tuple(usable)}))
     remarks += left_out
     load_markets(usable, allow_gaps=plan.terms.allow_gaps)
+    announce(f"back-tests: {len(cases)} to do (the first on a machine compile the simulation: half a minute, once)")
     futures = run_backtest.map(cases)
     for done, _ in enumerate(as_completed(futures), start=1):
         announce(f"back-tests: {done} of {len(futures)}")
