@@ -139,7 +139,7 @@ class CandleCache:
         copy = self._still_open(key)
         if copy is not None:
             return copy
-        for path in sorted(self._files(key), key=_used, reverse=True):
+        for path in sorted(self._files(key), key=_used_ns, reverse=True):
             copy = _opened(path, key, _stamp(path))
             if copy is not None:
                 return copy
@@ -212,9 +212,9 @@ class CandleCache:
             if _stamp(path) in passed:
                 _remove(path)
         for path in self._folder.glob("*.arrow.*.part"):
-            if _used(path) < time.time() - _UNFINISHED_S:
+            if _used_ns(path) < time.time_ns() - _UNFINISHED_S * 10**9:
                 _remove(path)
-        sizes = {path: _size(path) for path in sorted(self._files(None), key=_used)}
+        sizes = {path: _size(path) for path in sorted(self._files(None), key=_used_ns)}
         total = sum(sizes.values())
         for path, size in sizes.items():
             if total <= self._max_bytes:
@@ -336,12 +336,12 @@ def _touch(path: Path) -> None:
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
-def _used(path: Path) -> float:
+def _used_ns(path: Path) -> int:
     try:
         status = path.stat()
     except OSError:
-        return 0.0
-    return max(status.st_atime, status.st_mtime)
+        return 0
+    return max(status.st_atime_ns, status.st_mtime_ns)
 
 
 def _size(path: Path) -> int:
